@@ -303,6 +303,12 @@ fn a_service_talks_tls_and_asks_for_its_token_and_the_plugin_sees_neither() -> R
     site.write("spec.yaml", format!("{}---\n{}", service("left", token), service("right", &format!("{tls}{token}"))))?;
     let said = site.ok(&["check", "spec.yaml"])?;
     ensure!(said.contains("over TLS, with the token"), "{said}");
+    // Without it, nobody finds out only when a client comes.
+    let door = site.environment.pop();
+    for verb in ["check", "run"] {
+        site.fails(&[verb, "spec.yaml"], 2, &["spout.service.token", "DOOR"])?;
+    }
+    site.environment.extend(door);
     let mut run = site.start(&["run", "spec.yaml"])?;
     let found = addresses(&mut run, &["left", "right"])?;
     let ask = |text: &str| -> Result<String> {

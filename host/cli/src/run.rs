@@ -1,6 +1,7 @@
 //! `spout run`: pipelines, until they are done or somebody stops them.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write as _},
     path::PathBuf,
     sync::Arc,
@@ -16,7 +17,8 @@ use spout_data::ByteSize;
 use spout_pipeline::{Host, RunOptions, Until, Update};
 use spout_producer::Class;
 use spout_server::Inside;
-use spout_spec::{Loaded, load_every};
+use spout_repo::Store;
+use spout_spec::{Loaded, all_handlers, load_every};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -148,6 +150,7 @@ impl Run {
         let parts = parts.map(|parts| parts.with_reset(&self.reset_node));
         let pipelines = parts.map(|parts| if self.reprocess { parts.reprocessing() } else { parts }).collect();
         let store = global.store_to_make().await?;
+        self.can_reset(&specs, &store).await?;
         let options = RunOptions {
             until: match self.until {
                 None => Until::Stopped,
@@ -186,6 +189,28 @@ impl Run {
         }
     }
 
+    /// Refuses to empty a handler that is neither in a spec nor in a last commit.
+    async fn can_reset(&self, specs: &[Loaded], store: &Store) -> Result<()> {
+        if self.reset_node.is_empty() {
+            return Ok(());
+        }
+        let mut there = BTreeSet::new();
+        for Loaded { spec, .. } in specs {
+            there.extend(all_handlers(&spec.node, "node").iter().map(|(_, node)| node.id().to_owned()));
+            let reference = format!("{}@{}", spec.pipeline.name, spec.commit.branch).parse()?;
+            if let Ok((_, head)) = store.resolve(&reference).await {
+                // What is kept besides is not of handlers.
+                let of_handlers = head.state.keys().filter(|part| !part.starts_with(NOT_OF_HANDLERS));
+                there.extend(of_handlers.filter_map(|part| part.split('/').next()).map(str::to_owned));
+            }
+        }
+        let Some(missing) = self.reset_node.iter().find(|name| !there.contains(*name)) else { return Ok(()) };
+        let named: Vec<String> = there.iter().map(|name| format!("`{name}`")).collect();
+        let has = if named.is_empty() { "there are none".to_owned() } else { format!("there are {}", named.join(", ")) };
+        let what = format!("`--reset-node {missing}` names no handler of these pipelines or of their last commits; {has}");
+        Err(Error::Usage { verb: "run", what }.into())
+    }
+
     /// Refuses to wait for an end that cannot come.
     fn can_end(&self, specs: &[Loaded]) -> Result<(), Error> {
         let endless = |loaded: &&Loaded| loaded.spec.sources().any(|(_, source)| !source.spec.may_end());
@@ -201,6 +226,9 @@ impl Run {
         }
     }
 }
+
+/// Parts of a commit's state that belong to no handler: the columns of decoders.
+const NOT_OF_HANDLERS: &str = "decoder/";
 
 /// Running pipelines, and what was heard of them.
 struct Watch<'a> {

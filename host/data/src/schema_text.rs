@@ -53,6 +53,41 @@ impl SchemaText {
         let field = |field: &Arc<Field>| Ok((field.name().clone(), print_type(field.data_type())?));
         schema.fields().iter().map(field).collect::<Result<_, _>>().map(Self)
     }
+
+    /// The first columns of `schema` on one line, as `id int64, note utf8`, and how many more there are.
+    #[must_use]
+    pub fn brief(schema: &Schema) -> String {
+        let fields = schema.fields();
+        let column = |field: &Arc<Field>| format!("{} {}", cut(field.name()), brief_type(field.data_type()));
+        let shown: Vec<String> = fields.iter().take(SHOWN).map(column).collect();
+        match fields.len() - shown.len() {
+            0 => shown.join(", "),
+            more => format!("{}, and {more} more", shown.join(", ")),
+        }
+    }
+}
+
+/// Columns that are shown on a line, and letters of a name or a type.
+const SHOWN: usize = 20;
+const LETTERS: usize = 60;
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(LETTERS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or(text)),
+        None => text.to_owned(),
+    }
+}
+
+/// A type in a few words, whatever it holds.
+fn brief_type(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Struct(fields) => format!("struct of {}", fields.len()),
+        DataType::List(item) => format!("list of {}", brief_type(item.data_type())),
+        other => match print_type(other) {
+            Ok(TypeText::Name(name)) => cut(&name),
+            _ => cut(&other.to_string()),
+        },
+    }
 }
 
 impl fmt::Display for SchemaText {
@@ -328,6 +363,17 @@ mod tests {
             (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
             (got, _) => panic!("{text}: {got:?}"),
         }
+    }
+
+    #[test]
+    fn many_columns_are_a_line_all_the_same() {
+        let item = DataType::Struct(vec![Field::new("x", DataType::Int8, true)].into());
+        let list = DataType::List(Arc::new(Field::new_list_field(item, true)));
+        let mut fields = vec![Field::new("id", DataType::Int64, true), Field::new("l", list, true)];
+        assert_eq!(SchemaText::brief(&Schema::new(fields.clone())), "id int64, l list of struct of 1");
+        fields.extend((0..400).map(|n| Field::new(format!("{n}{}", "x".repeat(1000)), DataType::Utf8, true)));
+        let brief = SchemaText::brief(&Schema::new(fields));
+        assert!(brief.len() < 2000 && brief.ends_with(" utf8, and 382 more"), "{brief}");
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use spout_base::error::{Coded as _, chain};
+use spout_base::{
+    error::{Coded as _, chain},
+    panicked::caught,
+};
 use spout_repo::{Beat, Presence, Process, Store};
 use tokio::sync::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -78,12 +81,17 @@ async fn beat(presence: Arc<Mutex<Presence>>, stop: CancellationToken) {
         }
         let mut presence = presence.lock().await;
         let runs = presence.own().runs.clone();
-        if let Err(error) = presence.say(runs).await {
-            tracing::warn!(
+        match caught(presence.say(runs)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(
                 code = error.code(),
                 error = chain(&error),
                 "other servers cannot be told what this one runs, and may take it over"
-            );
+            ),
+            // Silence would have others take over what still runs here: the next beat is tried all the same.
+            Err(panic) => {
+                tracing::error!(%panic, "a bug: telling other servers what this one runs panicked; please report it");
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use spout_data::Marker;
 use spout_format::Format;
 use spout_node::{Builder, Chain, NodeSpec, Shape, States, Tables};
 use spout_plugin::{EnvGrant, Exposed, Metrics, PluginRef, Plugins, Quotas, Task, World, check_grants};
-use spout_producer::{Output, Producer, Producers, Service};
+use spout_producer::{Output, Producer, Producers, Service, ServiceSpec};
 use spout_repo::{Differences, Store};
 use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, PluginUse, Publish, SpoutSpec, all_handlers};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +63,13 @@ impl Parts {
         let mut inputs = Vec::new();
         for (at, producer) in spec.producers() {
             inputs.push(Input::build(&mut loading, &at, producer).await?);
+        }
+        if let Some((key, secret)) = spec.spout.service.as_ref().and_then(ServiceSpec::secret) {
+            // It is read anew where the service opens.
+            secret.read(&loaded.base_dir).map_err(|reason| Error::Producer {
+                pipeline: spec.pipeline.name.clone(),
+                source: Box::new(spout_producer::Error::Secret { key: key.into(), reason }),
+            })?;
         }
         let handler_tasks = loading.handler_tasks(&spec.node).await?;
         settings::check(loaded, plugins).await?;

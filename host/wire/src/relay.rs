@@ -110,11 +110,14 @@ where
                 from.read_exact(&mut payload).await?;
                 if flags & COMMAND == 0 {
                     wishes.hear(&payload)?;
+                    Some(payload)
+                } else {
+                    Some(nameless(payload))
                 }
-                Some(payload)
             }
             None => None,
         };
+        let length = heard.as_ref().map_or(length, |payload| payload.len() as u64);
         to.write_u8(flags).await?;
         match u8::try_from(length) {
             Ok(length) if !long => to.write_u8(length).await?,
@@ -128,6 +131,33 @@ where
             message = 0;
         }
     }
+}
+
+/// The hello of a peer without the name that it gives itself. The library keeps peers by it, so whoever took another's name would
+/// take its place; one without a name gets one of its own.
+fn nameless(hello: Vec<u8>) -> Vec<u8> {
+    fn split(bytes: &[u8], length: usize, size: usize) -> Option<(&[u8], &[u8])> {
+        let whole = length.checked_add(size)?;
+        (bytes.len() >= whole).then(|| bytes.split_at(whole))
+    }
+    let Some((begin, mut rest)) = hello.first().and_then(|length| split(&hello, 1, usize::from(*length))) else {
+        return hello;
+    };
+    if !begin.ends_with(b"READY") {
+        return hello;
+    }
+    let mut kept = begin.to_vec();
+    while let Some((name, value)) = rest.first().and_then(|length| split(rest, 1, usize::from(*length))) {
+        let size = value.first_chunk().map(|length| u32::from_be_bytes(*length)).and_then(|size| usize::try_from(size).ok());
+        // What is none, the library refuses.
+        let Some((value, after)) = size.and_then(|size| split(value, 4, size)) else { return hello };
+        if !name.get(1..).is_some_and(|name| name.eq_ignore_ascii_case(b"Identity")) {
+            kept.extend_from_slice(name);
+            kept.extend_from_slice(value);
+        }
+        rest = after;
+    }
+    if rest.is_empty() { kept } else { hello }
 }
 
 /// What a subscriber wants to hear.
@@ -302,6 +332,25 @@ mod tests {
         });
         assert!(heard(changing).await.1);
         assert!(!heard((0..SUBSCRIPTIONS + 1).flat_map(|index| [wish(index), vec![0, b'x']])).await.1);
+    }
+
+    #[test]
+    fn nobody_takes_the_name_of_another() {
+        let property = |name: &str, value: &[u8]| {
+            let length = u32::try_from(value.len()).unwrap().to_be_bytes();
+            [&[u8::try_from(name.len()).unwrap()], name.as_bytes(), &length, value].concat()
+        };
+        let kind = property("Socket-Type", b"SUB");
+        let hello = |properties: &[&[u8]]| [b"\x05READY", properties.concat().as_slice()].concat();
+        let check = |given: Vec<u8>, expected: Vec<u8>| assert_eq!(nameless(given), expected);
+        check(hello(&[&kind]), hello(&[&kind]));
+        check(hello(&[&property("Identity", b"another"), &kind]), hello(&[&kind]));
+        check(hello(&[&kind, &property("identity", b"")]), hello(&[&kind]));
+        // What is none stays so.
+        for broken in [&b""[..], b"\x05REA", b"\xff", &hello(&[b"\x08Identity\0\0\0\x09short"]), &hello(&[&kind, b"\x02x"])] {
+            check(broken.to_vec(), broken.to_vec());
+        }
+        check(b"\x04PING\x08Identity".to_vec(), b"\x04PING\x08Identity".to_vec());
     }
 
     #[tokio::test]

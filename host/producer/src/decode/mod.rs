@@ -317,8 +317,7 @@ impl Decoder {
     /// Says once what the first messages have settled, unless the spec says it.
     fn announce(&self, schema: &SchemaRef) {
         if !self.factory.says_columns() {
-            let columns = SchemaText::print(schema).map_or_else(|_| schema.to_string(), |text| text.to_string());
-            tracing::info!("schema of {} settled: {columns}", self.factory.name());
+            tracing::info!("schema of {} settled: {}", self.factory.name(), SchemaText::brief(schema));
         }
     }
 

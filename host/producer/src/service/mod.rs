@@ -98,7 +98,16 @@ struct Clients {
     password: Option<Password>,
 }
 
+/// Where the token stands in a spec.
+const TOKEN: &str = "spout.service.token";
+
 impl ServiceSpec {
+    /// The secret that clients have to know, and its key.
+    #[must_use]
+    pub fn secret(&self) -> Option<(&'static str, &SecretSpec)> {
+        self.token.as_ref().map(|token| (TOKEN, token))
+    }
+
     /// Opens the port, for connections to `exposed`; relative paths start at `base`. It takes no more once `drain` is cancelled.
     ///
     /// # Errors
@@ -113,7 +122,7 @@ impl ServiceSpec {
         let identity = self.cert.as_deref().zip(self.key.as_deref());
         let identity = identity.map(|(chain, key)| Identity::read(&base.join(chain), &base.join(key))).transpose()?;
         let secret = self.token.as_ref().map(|token| token.read(base)).transpose();
-        let secret = secret.map_err(|reason| Error::Secret { key: "spout.service.token".into(), reason })?;
+        let secret = secret.map_err(|reason| Error::Secret { key: TOKEN.into(), reason })?;
         let password = secret.as_ref().map(Password::of);
         let asked = format!("{}:{}", self.address, self.external_port);
         let failed = |source| Error::Listen { producer: "service", address: asked.clone(), source };

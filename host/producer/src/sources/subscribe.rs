@@ -190,9 +190,9 @@ impl Receive for Subscription {
         let options = self.options.clone().map_err(|pipeline| Error::NotLinked { pipeline })?;
         let opened = Subscriber::open(&options).await;
         let subscriber = opened.map_err(|source| Error::Subscribe { address: options.data.to_string(), source })?;
-        let (linked, ends) = (self.linked.clone(), self.ends);
+        let (linked, ends, address) = (self.linked.clone(), self.ends, options.data.to_string());
         inbox.fill(|letterbox, stop| async move {
-            let listening = Listening { subscriber, letterbox, ends };
+            let listening = Listening { subscriber, letterbox, ends, address };
             match linked {
                 // A pipeline that stops says so; until then it is read to its end.
                 Some(over) => listening.until_over(over).await,
@@ -208,6 +208,7 @@ struct Listening {
     subscriber: Subscriber,
     letterbox: Letterbox,
     ends: bool,
+    address: String,
 }
 
 impl Listening {
@@ -254,15 +255,16 @@ impl Listening {
         }
     }
 
-    /// The next payload; `None` at the end.
+    /// The next payload; `None` at the end, and where the socket is broken, which is said.
     async fn recv(&mut self) -> Option<Bytes> {
         loop {
             match self.subscriber.recv().await {
                 Ok(Received::Message { payload, .. }) => return Some(payload),
                 Ok(Received::End) if self.ends => return None,
                 Ok(Received::End) => tracing::info!("the publisher sent `end`; waiting for it to return"),
-                Err(error) => {
-                    tracing::warn!(%error, "the subscription failed");
+                Err(source) => {
+                    // That is no end: the pipeline starts again.
+                    self.letterbox.fail(Error::Subscribe { address: self.address.clone(), source });
                     return None;
                 }
             }

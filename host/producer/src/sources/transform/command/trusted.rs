@@ -12,9 +12,11 @@ use std::{
 };
 
 use async_trait::async_trait;
+use spout_base::panicked::go_on;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     process::{ChildStdout, Command},
+    task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -92,22 +94,25 @@ impl TrustedCommand {
         command
     }
 
-    /// Passes on what it reads and says until it has ended.
-    fn attend(&self, group: &mut Group) -> Option<ChildStdout> {
+    /// Passes on what it reads and says until it has ended: by these tasks, and by what reads its output if there is an archive in it.
+    fn attend(&self, group: &mut Group) -> (JoinSet<()>, Option<ChildStdout>) {
+        let mut tasks = JoinSet::new();
         if let Some(mut stdin) = group.program.stdin.take() {
             let input = self.invocation.input();
             // It may have closed its input.
-            tokio::spawn(async move { drop(stdin.write_all(input.as_bytes()).await) });
+            tasks.spawn(async move { drop(stdin.write_all(input.as_bytes()).await) });
         }
         if let Some(stderr) = group.program.stderr.take() {
-            tokio::spawn(log(stderr, self.place.pipeline.clone(), self.program.clone()));
+            tasks.spawn(log(stderr, self.place.pipeline.clone(), self.program.clone()));
         }
-        let stdout = group.program.stdout.take()?;
+        let stdout = group.program.stdout.take();
         if self.invocation.standard {
-            return Some(stdout);
+            return (tasks, stdout);
         }
-        tokio::spawn(log(stdout, self.place.pipeline.clone(), self.program.clone()));
-        None
+        if let Some(stdout) = stdout {
+            tasks.spawn(log(stdout, self.place.pipeline.clone(), self.program.clone()));
+        }
+        (tasks, None)
     }
 
     /// Reads what the program writes until it has ended, or its archives are refused, or it was asked to end and has had its
@@ -116,7 +121,7 @@ impl TrustedCommand {
         &self,
         group: &mut Group,
         fifo: Fifo,
-        stdout: Option<ChildStdout>,
+        (mut tasks, stdout): (JoinSet<()>, Option<ChildStdout>),
         place: (&Commits, &Pfs),
         drained: &CancellationToken,
     ) -> (Option<io::Result<ExitStatus>>, Result<(), Error>) {
@@ -128,6 +133,8 @@ impl TrustedCommand {
             tokio::select! {
                 over = group.program.wait() => status = Some(over),
                 over = &mut reading, if read.is_none() => read = Some(over),
+                // A panic goes on here, where the pipeline is watched.
+                Some(ended) = tasks.join_next() => go_on(ended),
                 () = drained.cancelled() => break,
             }
         }
@@ -144,6 +151,8 @@ impl TrustedCommand {
         }
         // Children that it left behind could go on writing for ever.
         group.kill().await;
+        // What it said last is passed on, unless somebody outside of its group still has the pipe.
+        tasks.detach_all();
         ended.cancel();
         let read = match read {
             Some(read) => read,
@@ -196,8 +205,8 @@ impl Spout for TrustedCommand {
             let why = Error::Launch { command: self.invocation.label.clone(), source };
             Failed { why, again: Again::Never }
         })?;
-        let stdout = self.attend(&mut group);
-        let over = self.attend_to_its_end(&mut group, fifo, stdout, (commits, &pfs), drained).await;
+        let attended = self.attend(&mut group);
+        let over = self.attend_to_its_end(&mut group, fifo, attended, (commits, &pfs), drained).await;
         if drained.is_cancelled() {
             // It was asked to end: what it had not finished is left to the next run.
             return Ok(());
