@@ -98,6 +98,7 @@ mod messages;
 pub mod metrics;
 pub mod net;
 mod register;
+mod retry;
 pub mod secret;
 mod settings;
 mod shared_source;
@@ -117,6 +118,7 @@ pub use self::{
     handler::{Answer, Handler, Input, Ticked},
     keyed::{Encode, Json, Key, Keyed, Scan, State, Value},
     messages::{Added, Message, Messages},
+    retry::Backoff,
     settings::{NoSettings, parse as parse_settings},
     shared_source::{Answered, Each, Pauses, SharedReader, SharedSource},
     source::{Criteria, Known, Partition, Reader, Source},

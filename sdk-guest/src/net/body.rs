@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, Read as _};
 
+use flate2::bufread::MultiGzDecoder;
+
 use super::{
     HttpError,
     head::{self, Headers},
@@ -77,6 +79,14 @@ pub(super) fn read(from: &mut impl BufRead, framing: Framing, most: usize) -> Re
         }
     }
     Ok(body)
+}
+
+/// What `packed` with gzip is, at most `most` bytes.
+pub(super) fn unpack(packed: &[u8], most: usize) -> Result<Vec<u8>, HttpError> {
+    let (room, mut body) = (u64::try_from(most).unwrap_or(u64::MAX), Vec::new());
+    let read = MultiGzDecoder::new(packed).take(room.saturating_add(1)).read_to_end(&mut body);
+    read.map_err(|error| HttpError::Protocol(format!("its body cannot be unpacked: {error}")))?;
+    if body.len() > most { Err(HttpError::TooLarge(most)) } else { Ok(body) }
 }
 
 /// Adds `length` bytes to `body`. Room is made for bytes that are there, not for those that are announced.

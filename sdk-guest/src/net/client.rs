@@ -6,17 +6,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{PATIENCE, TcpStream, body, head, url::Url};
+use super::{
+    Connection, PATIENCE, body, head,
+    url::{self, Url},
+};
 use crate::Error;
 
 /// Makes requests. What it was told holds for each of them.
 ///
-/// Redirects are not followed: a response with status 301 and its like comes back as it is, with its `location`. Whoever follows
-/// it makes a new request, which needs a grant like any other. There is no TLS.
+/// A URL with `https` needs an endpoint with TLS: `endpoints: {api: {address: "api.example.com:443", tls: true}}`.
+///
+/// Redirects are followed if [`Client::redirects`] says so; otherwise a response with status 301 and its like comes back as it is, with
+/// its `location`. Each step is a request of its own, which needs a grant like any other.
 #[derive(Clone, Debug)]
 pub struct Client {
     timeout: Duration,
     max_body: usize,
+    redirects: u32,
+    gzip: bool,
 }
 
 /// A request.
@@ -62,7 +69,7 @@ impl Client {
     /// A client that waits for [`PATIENCE`] for a whole response of at most 8 MiB.
     #[must_use]
     pub fn new() -> Self {
-        Self { timeout: PATIENCE, max_body: 8 << 20 }
+        Self { timeout: PATIENCE, max_body: 8 << 20, redirects: 0, gzip: false }
     }
 
     /// How long a request may take, from the connection to the last byte.
@@ -75,6 +82,19 @@ impl Client {
     #[must_use]
     pub fn max_body(self, max_body: usize) -> Self {
         Self { max_body, ..self }
+    }
+
+    /// How many redirects are followed, none by default. A step from `https` to `http` is an error, `Authorization` and `Cookie` stay
+    /// with the host that they are for, and what was posted is got after a 303, and after a 301 or 302.
+    #[must_use]
+    pub fn redirects(self, redirects: u32) -> Self {
+        Self { redirects, ..self }
+    }
+
+    /// Asks for bodies packed with gzip, and unpacks them; unpacked they have at most [`Client::max_body`] bytes.
+    #[must_use]
+    pub fn gzip(self, gzip: bool) -> Self {
+        Self { gzip, ..self }
     }
 
     /// Gets `url`.
@@ -99,10 +119,46 @@ impl Client {
     /// If the URL is none, the server cannot be reached, answers too late, too much, or something other than HTTP. What status
     /// the response has does not matter here.
     pub fn send(&self, request: &Request<'_>) -> Result<Response, HttpError> {
-        let url = Url::parse(request.url)?;
-        let head = written(request, &url)?;
         let until = Instant::now() + self.timeout;
-        let stream = TcpStream::connect_within(&url.address, self.timeout)?;
+        let (mut url, mut method, mut body) = (request.url.to_owned(), request.method, request.body);
+        let mut headers = request.headers.to_vec();
+        for followed in 0.. {
+            let response = self.send_once(&Request { method, url: &url, headers: &headers, body }, until)?;
+            let location = match response.status {
+                301 | 302 | 303 | 307 | 308 if self.redirects > 0 => response.header("location"),
+                _ => None,
+            };
+            let Some(location) = location else { return Ok(response) };
+            if followed >= self.redirects {
+                return Err(HttpError::Protocol(format!("it redirects more than {} times", self.redirects)));
+            }
+            let next = url::join(&url, location)?;
+            let (from, to) = (Url::parse(&url)?, Url::parse(&next)?);
+            if from.secure && !to.secure {
+                return Err(HttpError::Protocol("it redirects from https to http".into()));
+            }
+            let gets = response.status == 303 || (matches!(response.status, 301 | 302) && method == "POST");
+            if gets && method != "HEAD" {
+                (method, body) = ("GET", &[]);
+                headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("content-"));
+            }
+            if from.address != to.address {
+                headers.retain(|(name, _)| !is_for_one_host(name));
+            }
+            url = next;
+        }
+        Err(HttpError::Protocol("it redirects without end".into()))
+    }
+
+    fn send_once(&self, request: &Request<'_>, until: Instant) -> Result<Response, HttpError> {
+        let url = Url::parse(request.url)?;
+        let head = written(request, &url, self.gzip)?;
+        let left = until.saturating_duration_since(Instant::now());
+        let stream = Connection::open(&url.address, left)?;
+        if url.secure && !stream.is_secure() {
+            let what = format!("the spec gives `{}` no TLS; name it as an endpoint with `tls: true`", url.address);
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, what).into());
+        }
         let mut stream = Until { stream, until };
         stream.send(&head)?;
         // A server may refuse a body before it has read all of it, and then its answer says more than this error.
@@ -118,7 +174,12 @@ impl Client {
         let mut from = io::BufReader::with_capacity(8 << 10, from);
         let (status, headers) = head::read(&mut from)?;
         let framing = body::framing(status, &headers, method)?;
-        let body = body::read(&mut from, framing, self.max_body)?;
+        let mut body = body::read(&mut from, framing, self.max_body)?;
+        if self.gzip
+            && headers.iter().any(|(name, value)| name == "content-encoding" && value.eq_ignore_ascii_case("gzip"))
+        {
+            body = body::unpack(&body, self.max_body)?;
+        }
         Ok(Response { status, headers, body })
     }
 }
@@ -145,8 +206,13 @@ impl Response {
     }
 }
 
+/// Whether a header says who asks: it is for the host that it was meant for.
+fn is_for_one_host(name: &str) -> bool {
+    ["authorization", "cookie", "proxy-authorization"].iter().any(|own| name.eq_ignore_ascii_case(own))
+}
+
 /// The head of a request, in which nothing but the request can stand.
-fn written(request: &Request<'_>, url: &Url<'_>) -> Result<Vec<u8>, HttpError> {
+fn written(request: &Request<'_>, url: &Url<'_>, gzip: bool) -> Result<Vec<u8>, HttpError> {
     let token = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
     };
@@ -164,6 +230,9 @@ fn written(request: &Request<'_>, url: &Url<'_>) -> Result<Vec<u8>, HttpError> {
         }
         head += &format!("{name}: {value}\r\n");
     }
+    if gzip {
+        head += "Accept-Encoding: gzip\r\n";
+    }
     if !(request.body.is_empty() && matches!(request.method, "GET" | "HEAD")) {
         head += &format!("Content-Length: {}\r\n", request.body.len());
     }
@@ -173,7 +242,7 @@ fn written(request: &Request<'_>, url: &Url<'_>) -> Result<Vec<u8>, HttpError> {
 
 /// A connection until a point in time, however slowly the peer sends.
 struct Until {
-    stream: TcpStream,
+    stream: Connection,
     until: Instant,
 }
 
@@ -231,7 +300,11 @@ impl From<HttpError> for Error {
             HttpError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Self::fatal("http.denied", message)
             }
-            HttpError::Io(_) => Self::retriable("http.io", message),
+            HttpError::Io(error) => match Self::from(error) {
+                // What the host says will not pass, such as a certificate of somebody else.
+                Self::Fatal { .. } => Self::fatal("http.io", message),
+                _ => Self::retriable("http.io", message),
+            },
             HttpError::Protocol(_) => Self::retriable("http.protocol", message),
             HttpError::TooLarge(_) => Self::fatal("http.large", message),
             HttpError::Status(408 | 429 | 500..) => Self::retriable("http.status", message),

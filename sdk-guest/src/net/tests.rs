@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Client, HttpError, Request, Response, TcpListener, TcpStream, url::Url};
+use super::{
+    Client, HttpError, Request, Response, TcpListener, TcpStream,
+    url::{Url, join},
+};
 
 fn parse(bytes: &[u8]) -> Result<Response, HttpError> {
     Client::new().max_body(100).receive(bytes, "GET")
@@ -92,17 +95,9 @@ fn a_url_says_where_to_and_nothing_else() {
     check("http://a?y", "a:80", "/?y");
     check("http://[::1]/", "[::1]:80", "/");
     check("http://[::1]:81/", "[::1]:81", "/");
-    for url in [
-        "a",
-        "ftp://a",
-        "https://a",
-        "http://",
-        "http://u:p@a/",
-        "http://a:x/",
-        "http://a/b c",
-        "http://a/\r\nX: y",
-        "http://a\\b/",
-    ] {
+    for url in
+        ["a", "ftp://a", "http://", "http://u:p@a/", "http://a:x/", "http://a/b c", "http://a/\r\nX: y", "http://a\\b/"]
+    {
         assert!(matches!(Url::parse(url), Err(HttpError::Url(_))), "{url}");
     }
 }
@@ -188,4 +183,88 @@ fn a_stream_waits_as_long_as_it_is_told_and_closes_one_way() {
     near.read_to_string(&mut text).unwrap();
     assert_eq!(text, "back");
     assert_eq!(TcpStream::connect("nowhere").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+}
+
+/// A server that answers one request after the other with these; what it heard, once that many have come.
+fn answers(all: Vec<String>) -> (String, thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let heard = thread::spawn(move || {
+        let answer = |answer: String| {
+            let mut stream = listener.accept_within(Duration::from_secs(10)).unwrap().expect("a client");
+            let (mut heard, mut buffer) = (Vec::new(), [0; 1024]);
+            while !heard.ends_with(b"\r\n\r\n") && !heard.ends_with(b"!") {
+                let count = stream.read(&mut buffer).unwrap();
+                heard.extend_from_slice(&buffer[..count]);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8(heard).unwrap()
+        };
+        all.into_iter().map(answer).collect()
+    });
+    (address, heard)
+}
+
+#[test]
+fn redirects_are_followed_as_far_as_they_may_and_tell_nobody_else_who_asks() {
+    let moved =
+        |status: u16, to: &str| format!("HTTP/1.1 {status} Moved\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned();
+    let (other, heard_there) = answers(vec![ok.clone()]);
+    let (address, heard) = answers(vec![moved(307, "/b?c"), moved(302, "d"), moved(301, &format!("http://{other}/e"))]);
+    let headers = [("Authorization", "Bearer x"), ("Content-Type", "text/plain"), ("X-Own", "y")];
+    let url = format!("http://{address}/a");
+    let request = Request { method: "POST", url: &url, headers: &headers, body: b"hello!" };
+    assert_eq!(Client::new().redirects(3).send(&request).unwrap().body, b"ok");
+    let (heard, there) = (heard.join().unwrap(), heard_there.join().unwrap().remove(0));
+    assert!(heard[1].starts_with("POST /b?c ") && heard[1].ends_with("hello!") && heard[1].contains("Bearer x"));
+    assert!(heard[2].starts_with("GET /d ") && !heard[2].contains("Content-") && heard[2].contains("Bearer x"));
+    assert!(there.starts_with("GET /e ") && there.contains("X-Own: y") && !there.contains("Bearer"), "{there}");
+    let (address, _) = answers(vec![moved(301, "/a"), moved(301, "/a")]);
+    let error = Client::new().redirects(1).get(&format!("http://{address}/a")).unwrap_err();
+    assert!(error.to_string().contains("more than 1 times"), "{error}");
+    let (address, _) = answers(vec![moved(301, "/a")]);
+    assert_eq!(Client::new().get(&format!("http://{address}/a")).unwrap().status, 301);
+    // Outside the sandbox there is no TLS, and a URL that needs it is not asked without.
+    let (address, _) = answers(vec![]);
+    let error = Client::new().get(&format!("https://{address}/a")).unwrap_err();
+    assert!(matches!(&error, HttpError::Io(error) if error.kind() != io::ErrorKind::InvalidInput), "{error:?}");
+}
+
+#[test]
+fn a_location_is_read_from_where_it_was_said() {
+    let check = |from: &str, location: &str, expected: &str| {
+        assert_eq!(join(from, location).unwrap(), expected, "{from} {location}");
+    };
+    check("http://a/b/c?d", "/x", "http://a/x");
+    check("http://a/b/c?d", "x?y", "http://a/b/x?y");
+    check("http://a/b/c?d", "?y", "http://a/b/c?y");
+    check("http://a", "x", "http://a/x");
+    check("http://a?d", "#f", "http://a?d");
+    check("https://a/b", "//c/d", "https://c/d");
+    check("https://a/b", "http://c/d", "http://c/d");
+    check("http://a/b", "x/y:z", "http://a/x/y:z");
+    assert_eq!(Url::parse("https://a/b").unwrap().address, "a:443");
+}
+
+#[test]
+fn a_packed_body_is_unpacked_within_its_bounds() {
+    use flate2::{Compression, write::GzEncoder};
+    let packed = |bytes: &[u8]| {
+        let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+        packer.write_all(bytes).unwrap();
+        packer.finish().unwrap()
+    };
+    let answer = |body: &[u8]| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", body.len());
+        [head.as_bytes(), body].concat()
+    };
+    let client = Client::new().max_body(100).gzip(true);
+    let receive = |bytes: &[u8]| client.receive(answer(bytes).as_slice(), "GET");
+    assert_eq!(receive(&packed(b"hello")).unwrap().body, b"hello");
+    assert!(matches!(receive(&packed(&[0; 10_000])), Err(HttpError::TooLarge(100))));
+    assert!(matches!(receive(b"nonsense"), Err(HttpError::Protocol(_))));
+    assert!(matches!(receive(&packed(b"hello")[..20]), Err(HttpError::Protocol(_))));
+    let plain = Client::new().receive(answer(&packed(b"hello")).as_slice(), "GET").unwrap();
+    assert_eq!(plain.body, packed(b"hello"));
 }

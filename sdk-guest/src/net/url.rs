@@ -11,6 +11,8 @@ pub(super) struct Url<'a> {
     pub(super) address: String,
     /// Path and query.
     pub(super) target: String,
+    /// Whether it has to go through TLS.
+    pub(super) secure: bool,
 }
 
 impl<'a> Url<'a> {
@@ -20,11 +22,11 @@ impl<'a> Url<'a> {
             return Err(wrong("has a space or a control character in it; encode it as %20"));
         }
         let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("is not a URL; write http://host:port/path"))?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "http" => {}
-            "https" => return Err(wrong("needs TLS, which this client does not have; go through a proxy that does")),
-            _ => return Err(wrong("has another scheme than http")),
-        }
+        let secure = match scheme.to_ascii_lowercase().as_str() {
+            "http" => false,
+            "https" => true,
+            _ => return Err(wrong("has another scheme than http and https")),
+        };
         let rest = rest.split('#').next().unwrap_or_default();
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at(end);
@@ -35,9 +37,32 @@ impl<'a> Url<'a> {
         let address = match port {
             Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
             Some(_) => return Err(wrong("has a port that is none")),
-            None => format!("{authority}:80"),
+            None => format!("{authority}:{}", if secure { 443 } else { 80 }),
         };
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-        Ok(Self { authority, address, target })
+        Ok(Self { authority, address, target, secure })
     }
+}
+
+/// Where `location` leads, which a response to a request of `from` says.
+pub(super) fn join(from: &str, location: &str) -> Result<String, HttpError> {
+    let wrong = || HttpError::Protocol(format!("its location `{}` is none", location.escape_debug()));
+    let (scheme, rest) = from.split_once("://").ok_or_else(wrong)?;
+    let scheme_ends = location.find([':', '/', '?', '#']).filter(|at| location[*at..].starts_with(':'));
+    if scheme_ends.is_some() {
+        return Ok(location.to_owned());
+    }
+    if location.starts_with("//") {
+        return Ok(format!("{scheme}:{location}"));
+    }
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let path = target.split('?').next().unwrap_or_default();
+    let target = match location.as_bytes().first() {
+        None | Some(b'#') => target.to_owned(),
+        Some(b'/') => location.to_owned(),
+        Some(b'?') => format!("{path}{location}"),
+        Some(_) => format!("{}/{location}", path.rsplit_once('/').map_or("", |(dir, _)| dir)),
+    };
+    Ok(format!("{scheme}://{authority}{target}"))
 }
