@@ -79,7 +79,8 @@
 //! event time has come.
 //!
 //! A directory that the spec grants as `grants: {PLUGIN: {dirs: {NAME: PATH}}}` is mounted at `/NAME`: `std::fs` works there and
-//! nowhere else. [`net`] has TCP and HTTP to what `net` and `listen` grant; what `env` grants is in `std::env`. [`metrics`] reports numbers to the host, [`info!`] and [`warn!`] write to its log.
+//! nowhere else. [`net`] has connections to `endpoints`, TCP and HTTP to what `net` and `listen` grant; [`secret`] uses what `secrets`
+//! grants; what `env` grants is in `std::env`. [`metrics`] reports numbers to the host, [`info!`] and [`warn!`] write to its log.
 //!
 //! Plugin logic is plain Rust: test it natively with `cargo test` and [`testing`].
 
@@ -97,6 +98,7 @@ mod messages;
 pub mod metrics;
 pub mod net;
 mod register;
+pub mod secret;
 mod settings;
 mod shared_source;
 mod source;

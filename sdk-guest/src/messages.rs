@@ -282,6 +282,12 @@ impl Added<'_> {
         self
     }
 
+    /// Says which message it is, for a source that may send it again ([`StreamConsumer::ACKED`](crate::StreamConsumer::ACKED)): in the
+    /// header `message-id`.
+    pub fn id(self, id: &[u8]) -> Self {
+        self.header("message-id", id)
+    }
+
     /// Adds a header.
     pub fn header(self, name: &str, value: &[u8]) -> Self {
         let message = u32::try_from(self.0.len() - 1).unwrap_or(u32::MAX);

@@ -18,7 +18,7 @@ use crate::{Error, Result, wit::base::exports::spout::plugin::about::Offer};
 /// A spec says which one it means, `plugin: weblog/access`, unless there is one of the kind only. `asks` names what a spec has to
 /// grant if it uses this part. A list is one of directories: NAME is mounted at `/NAME`, and `{topic}` stands for the directory that
 /// the topic names. All there is to ask for is `asks: {dirs: ["{topic}"], net: ["api.example.com:80"], listen: [8000], env: ["KEY"]}`;
-/// `net: ["*"]` asks for an address that only the user knows.
+/// `net: ["*"]` asks for an address that only the user knows, `endpoints: ["broker"]` and `secrets: ["password"]` for what has these names.
 ///
 /// Where one name and one line fit all parts, they are said once:
 ///
@@ -195,6 +195,15 @@ pub(crate) fn offer<S: JsonSchema>(interface: &str, name: &str, summary: &str) -
         summary: summary.to_owned(),
         settings_schema: serde_json::to_string(&schema).unwrap_or_default(),
     }
+}
+
+/// The same, of a stream that is to be acknowledged.
+pub(crate) fn acked(offer: Offer) -> Offer {
+    let mut schema = serde_json::from_str(&offer.settings_schema).unwrap_or_else(|_| serde_json::json!({}));
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("x-acked".into(), true.into());
+    }
+    Offer { settings_schema: schema.to_string(), ..offer }
 }
 
 #[cfg(test)]

@@ -30,6 +30,16 @@ pub trait StreamConsumer: Sized + 'static {
     /// The spec's `settings`.
     type Settings: DeserializeOwned + JsonSchema;
 
+    /// Whether the source forgets messages once they are acknowledged, and sends others again: a queue, not a log. Then a spec reads it
+    /// with `consumerType: acked`.
+    ///
+    /// Such a source acknowledges in [`StreamConsumer::committed`], and nowhere else, everything that `next` had returned before that
+    /// checkpoint; if it cannot, it says so, and is told again with the next commit. `next` returns whatever the source sends,
+    /// also what it sends again, with [`Added::id`](crate::Added::id), which is the same whenever the message comes; without it the
+    /// partition and the offset are. The host leaves out what it has. A new instance is not told of what an older one has returned:
+    /// the source sends that again.
+    const ACKED: bool = false;
+
     /// Opens the topic on behalf of `group`.
     ///
     /// # Errors
@@ -107,7 +117,8 @@ pub mod shim {
 
     #[must_use]
     pub fn offer<S: StreamConsumer>(name: &str, summary: &str) -> Offer {
-        register::offer::<S::Settings>("stream-consumer", name, summary)
+        let offer = register::offer::<S::Settings>("stream-consumer", name, summary);
+        if S::ACKED { register::acked(offer) } else { offer }
     }
 
     #[derive(Debug)]

@@ -125,3 +125,17 @@ world transformer {
         generate_all,
     });
 }
+
+/// Connections that the host makes, and secrets by handle.
+pub mod network {
+    wit_bindgen::generate!({
+        inline: "package spout:guest-network;
+world networked {
+    import spout:plugin/network@0.1.0;
+    import spout:plugin/secrets@0.1.0;
+}",
+        path: "../wit/since-v0.1",
+        world: "spout:guest-network/networked",
+        generate_all,
+    });
+}

@@ -1,5 +1,6 @@
 //! One binary with every test that runs the built `spout`.
 
+mod acked;
 mod authors;
 mod bad_stores;
 mod branches;

@@ -222,9 +222,11 @@ fn granted(loaded: &Loaded, grant: &GrantSpec) -> Vec<String> {
         format!("{} as /{inside}, {how}", loaded.resolve(dir.path()).display())
     });
     let net = grant.net.iter().map(|net| format!("connections to {net}"));
+    let endpoints = grant.endpoints.iter().map(|(name, endpoint)| format!("the endpoint {name}, {endpoint}"));
+    let secrets = grant.secrets.iter().map(|(name, secret)| format!("the secret {name}, {secret}"));
     let listen = grant.listen.iter().map(|listen| format!("listening at {listen}"));
     let env = grant.env.iter().map(|(name, value)| format!("the environment variable {name}, {value}"));
-    dirs.chain(net).chain(listen).chain(env).collect()
+    dirs.chain(net).chain(endpoints).chain(secrets).chain(listen).chain(env).collect()
 }
 
 impl Plan {

@@ -371,7 +371,7 @@ impl<'a> Loading<'a> {
 
     /// The plugin and which of its offers are meant, with what the producer grants it, or else the pipeline.
     pub(super) async fn task(&mut self, used: PluginUse<'_>) -> Result<Task, Error> {
-        let PluginUse { reference, world, settings, topic, grants: own, env } = used;
+        let PluginUse { reference, world, settings, topic, grants: own, env, acked: _ } = used;
         let pipeline = self.spec.pipeline.name.clone();
         let failed = |source| Error::Plugin { pipeline: pipeline.clone(), source: Box::new(source) };
         let plugin = self.plugins.get(reference).await.map_err(failed)?;

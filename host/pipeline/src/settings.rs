@@ -1,6 +1,6 @@
 //! Settings that a spec gives to plugins, against the schema that each plugin offers for its own.
 
-use spout_plugin::{Offer, PluginRef, Plugins};
+use spout_plugin::{Offer, PluginRef, Plugins, World};
 use spout_spec::{Loaded, PluginUse, SettingsSchema, check_settings};
 
 use super::Error;
@@ -22,6 +22,14 @@ pub async fn misfits(
     let name = plugin.offer(used.world, PluginRef::parse(used.reference).offer, limits).await.map_err(failed)?;
     let fitting = |offer: &&Offer| offer.interface == used.world.interface() && offer.name == name;
     let offer = plugin.offers(limits).await.map_err(failed)?.iter().find(fitting);
+    if used.world == World::StreamSource
+        && let Some(offer) = offer
+        && offer.is_acked() != used.acked
+    {
+        let key = format!("{path}.consumerType");
+        let (at, plugin, is) = (loaded.place(&key), plugin.name().to_owned(), offer.is_acked());
+        return Ok(vec![spout_spec::Error::Acknowledged { at, key, plugin, is }]);
+    }
     let Some(offer) = offer.filter(|offer| !offer.settings_schema.trim().is_empty()) else {
         return Ok(Vec::new());
     };

@@ -161,12 +161,13 @@ impl Decoding {
         };
         let rows = batch.rows as usize;
         let records = convert::parts::raise(schema, batch, limits)?;
+        let masks = self.task.quotas.masks();
         let faults: Vec<RowFault> = faults
             .into_iter()
             .map(|fault| RowFault {
                 message: fault.message,
-                code: clean(&fault.code, CODE),
-                reason: clean(&fault.reason, MESSAGE),
+                code: clean(&masks.hide(&fault.code), CODE),
+                reason: clean(&masks.hide(&fault.reason), MESSAGE),
             })
             .collect();
         let origins = check_origins(rows, origins, &faults, messages.len())?;

@@ -326,6 +326,26 @@ pub enum Error {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// An endpoint of a plugin cannot be used.
+    #[error("plugin `{plugin}` is granted the endpoint `{name}`, which cannot be used: {reason}")]
+    Endpoint {
+        /// The plugin.
+        plugin: String,
+        /// The endpoint.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A secret of a plugin cannot be read.
+    #[error("plugin `{plugin}` is granted the secret `{name}`, which cannot be read: {reason}")]
+    Secret {
+        /// The plugin.
+        plugin: String,
+        /// The secret.
+        name: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// A granted directory is the host's own.
     #[error(
         "plugin `{plugin}` is granted the directory {} as `{name}`, which overlaps {what}, {}; grant a directory that neither contains it nor lies inside it",
@@ -460,6 +480,8 @@ impl Coded for Error {
             | Self::Ungranted { .. }
             | Self::Grant { .. }
             | Self::Env { .. }
+            | Self::Endpoint { .. }
+            | Self::Secret { .. }
             | Self::Reserved { .. }
             | Self::DigestMismatch { .. }
             | Self::Compile { .. }
@@ -501,6 +523,8 @@ impl Coded for Error {
             Self::Exited { .. } => "E0226",
             Self::Unspilled(error) => error.code(),
             Self::Env { .. } => "E0231",
+            Self::Endpoint { .. } => "E0240",
+            Self::Secret { .. } => "E0241",
             Self::CompileLimit { .. } => "E0232",
             Self::CompilerCrash { .. } => "E0233",
             Self::Together { .. } => "E0234",

@@ -1,7 +1,7 @@
 //! What one plugin may reach outside its sandbox. Nothing, unless the spec says so.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,8 @@ use spout_base::reach::Reach;
 use super::{
     Error, Plugin, World,
     manifest::Needs,
-    net::{EnvGrant, ListenGrant, NetGrant, misnamed},
+    net::{EndpointGrant, Endpoints, EnvGrant, ListenGrant, NetGrant, misnamed},
+    secrets::{SecretGrant, Secrets},
 };
 
 /// What the spec grants to one plugin, by plugin name under `grants`.
@@ -26,6 +27,12 @@ pub struct GrantSpec {
     /// is dialled only if it is no loopback, link-local or metadata address; those are granted by number.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub net: Vec<NetGrant>,
+    /// Where the host connects it to, by name, with TLS where it says so: `{broker: {address: "broker:9093", tls: true}}`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoints: BTreeMap<String, EndpointGrant>,
+    /// Secrets that it uses without seeing them, by name: `{password: {env: KAFKA_PASSWORD}}`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretGrant>,
     /// Ports it may listen at: `8000` on loopback, `0.0.0.0:8000` on every address.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<ListenGrant>,
@@ -38,13 +45,18 @@ impl GrantSpec {
     /// What of the machine it opens.
     #[must_use]
     pub fn reach(&self) -> Vec<Reach> {
-        let Self { dirs, net, listen, env } = self;
-        let open =
-            [(!dirs.is_empty(), Reach::Files), (!net.is_empty(), Reach::Network), (!listen.is_empty(), Reach::Ports)];
-        let secrets = env.values().filter_map(|value| match value {
+        let Self { dirs, net, endpoints, secrets, listen, env } = self;
+        let files = |endpoint: &EndpointGrant| endpoint.tls().is_some_and(|tls| tls.ca.is_some() || tls.cert.is_some());
+        let open = [
+            (!dirs.is_empty() || endpoints.values().any(files), Reach::Files),
+            (!net.is_empty() || !endpoints.is_empty(), Reach::Network),
+            (!listen.is_empty(), Reach::Ports),
+        ];
+        let secrets = secrets.values().map(SecretGrant::reach);
+        let secrets = secrets.chain(env.values().filter_map(|value| match value {
             EnvGrant::Secret(secret) => Some(secret.reach()),
             EnvGrant::Text(_) | EnvGrant::Number(_) => None,
-        });
+        }));
         open.into_iter().filter_map(|(opens, what)| opens.then_some(what)).chain(secrets).collect()
     }
 
@@ -56,7 +68,15 @@ impl GrantSpec {
             (name.clone(), DirGrant::Access { path, write })
         };
         let env = self.env.iter().map(|(name, value)| (name.clone(), value.absolute(base)));
-        Self { dirs: self.dirs.iter().map(dir).collect(), env: env.collect(), ..self.clone() }
+        let endpoints = self.endpoints.iter().map(|(name, endpoint)| (name.clone(), endpoint.absolute(base)));
+        let secrets = self.secrets.iter().map(|(name, secret)| (name.clone(), secret.absolute(base)));
+        Self {
+            dirs: self.dirs.iter().map(dir).collect(),
+            env: env.collect(),
+            endpoints: endpoints.collect(),
+            secrets: secrets.collect(),
+            ..self.clone()
+        }
     }
 }
 
@@ -106,6 +126,8 @@ pub fn check_grants(
 ) -> Result<(), Error> {
     grants.dirs.iter().try_for_each(|(name, grant)| check_reserved(plugin, name, grant))?;
     environment(plugin, grants)?;
+    secrets(plugin, grants)?;
+    endpoints("", plugin, grants)?;
     let Some(manifest) = plugin.manifest() else { return Ok(()) };
     // What is read by no topic has no directory of that name.
     let mut needs = manifest.needs(world.interface(), offer, Some(topic.unwrap_or_default()));
@@ -134,15 +156,25 @@ fn lacking(needs: &Needs<'_>, grants: &GrantSpec) -> (Vec<String>, Vec<String>) 
         needs.dirs.iter().filter(|dir| !grants.dirs.contains_key(**dir)).map(|dir| (*dir).to_owned()).collect();
     let parts = dirs.iter().map(|dir| format!("{dir}: ./{dir}")).collect();
     lack("dirs", "the directories", dirs, parts, ('{', '}'));
+    let addresses = || grants.endpoints.values().flat_map(EndpointGrant::addresses);
     let open = |asked: &&&str| match asked.parse::<NetGrant>() {
-        Ok(asked) => grants.net.iter().any(|grant| grant.covers(&asked)),
+        Ok(asked) => grants.net.iter().chain(addresses()).any(|grant| grant.covers(&asked)),
         // An address that the plugin cannot know.
-        Err(_) => !grants.net.is_empty(),
+        Err(_) => !grants.net.is_empty() || !grants.endpoints.is_empty(),
     };
     let net = needs.net.iter().filter(|asked| !open(asked));
     let net: Vec<String> = net.map(|asked| if *asked == "*" { "HOST:PORT" } else { asked }.to_owned()).collect();
     let parts = net.iter().map(|address| format!("\"{address}\"")).collect();
     lack("net", "connections to", net, parts, ('[', ']'));
+    let missing_of = |needed: &BTreeSet<&str>, granted: &dyn Fn(&str) -> bool| -> Vec<String> {
+        needed.iter().filter(|name| !granted(name)).map(|name| (*name).to_owned()).collect()
+    };
+    let endpoints = missing_of(&needs.endpoints, &|name| grants.endpoints.contains_key(name));
+    let parts = endpoints.iter().map(|name| format!("{name}: {{address: \"HOST:PORT\"}}")).collect();
+    lack("endpoints", "the endpoints", endpoints, parts, ('{', '}'));
+    let secrets = missing_of(&needs.secrets, &|name| grants.secrets.contains_key(name));
+    let parts = secrets.iter().map(|name| format!("{name}: {{env: NAME}}")).collect();
+    lack("secrets", "the secrets", secrets, parts, ('{', '}'));
     let ports = needs.listen.iter().filter(|port| !grants.listen.iter().any(|grant| grant.port() == **port));
     let ports: Vec<String> = ports.map(ToString::to_string).collect();
     lack("listen", "listening at the ports", ports.clone(), ports, ('[', ']'));
@@ -168,6 +200,30 @@ pub(super) fn environment(plugin: &Plugin, grants: &GrantSpec) -> Result<Vec<(St
         Ok((name.clone(), value.into_owned()))
     };
     grants.env.iter().map(read).collect()
+}
+
+/// What the host connects a guest to.
+///
+/// # Errors
+/// An endpoint that cannot be used.
+pub(super) fn endpoints(pipeline: &str, plugin: &Plugin, grants: &GrantSpec) -> Result<Endpoints, Error> {
+    Endpoints::open(pipeline, plugin.name(), &grants.endpoints, &grants.net).map_err(|(name, reason)| Error::Endpoint {
+        plugin: plugin.name().to_owned(),
+        name,
+        reason,
+    })
+}
+
+/// The secrets of a guest.
+///
+/// # Errors
+/// One that cannot be read.
+pub(super) fn secrets(plugin: &Plugin, grants: &GrantSpec) -> Result<Secrets, Error> {
+    Secrets::read(&grants.secrets).map_err(|(name, reason)| Error::Secret {
+        plugin: plugin.name().to_owned(),
+        name,
+        reason,
+    })
 }
 
 /// Refuses a directory that holds something of the host's own, or lies in it.

@@ -19,12 +19,13 @@ use super::{
     bindings::spout::plugin as wit,
     command::{self, Outputs},
     files::{Room, Writing},
-    grants::{check_reserved, environment},
+    grants::{check_reserved, environment, secrets},
     keyed::View,
     log::{LastWords, Level, Lines, Log},
     net::{self, Net},
     pfs::Drive,
     quotas::{Of, Shares},
+    secrets::Secrets,
     task::Task,
 };
 
@@ -52,6 +53,7 @@ pub(super) struct Held {
     wasi: WasiCtx,
     pub(super) table: ResourceTable,
     pub(super) net: Net,
+    pub(super) secrets: Secrets,
     pub(super) log: Log,
     /// Whether its calls may block their thread on files.
     pub(super) blocks: bool,
@@ -94,7 +96,11 @@ impl Held {
         blocks: bool,
         more: impl FnOnce(&mut WasiCtxBuilder) -> Result<(), Error>,
     ) -> Result<Self, Error> {
-        let log = task.quotas.log(|| Log::new(&task.pipeline, task.plugin.name(), task.limits.log.0));
+        let masks = task.quotas.masks();
+        let log =
+            task.quotas.log(|| Log::new(&task.pipeline, task.plugin.name(), task.limits.log.0).hiding(masks.clone()));
+        let secrets = secrets(&task.plugin, &task.grants)?;
+        secrets.all().for_each(|secret| masks.add(secret));
         let words = LastWords::new(log.clone());
         let dirs =
             task.grants.dirs.values().filter(|grant| grant.writable()).map(|grant| grant.path().clone()).collect();
@@ -105,7 +111,7 @@ impl Held {
             .max_random_size(1 << 20)
             .envs(&environment(&task.plugin, &task.grants)?)
             .allow_blocking_current_thread(blocks);
-        let net = Net::new(task, &mut wasi);
+        let net = Net::new(task, &mut wasi)?;
         for (name, grant) in &task.grants.dirs {
             open(&mut wasi, task, name, grant)?;
         }
@@ -116,6 +122,7 @@ impl Held {
             wasi: wasi.build(),
             table,
             net,
+            secrets,
             log,
             blocks,
             words,
@@ -188,6 +195,8 @@ pub(super) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
     net::link(linker)?;
     wit::types::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::log::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
+    wit::network::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
+    wit::secrets::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::config::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::metrics::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::control::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;

@@ -258,7 +258,9 @@ fn together(task: &Task, at: Box<At>, held: &Held, of: Of) -> Error {
 /// The guest's own error, in the host's words. Its texts are cut and cleaned: they end on terminals and in logs.
 pub(super) fn said(task: &Task, call: &'static str, error: wit::Error) -> Error {
     let at = task.at(call);
-    let text = |fault: &wit::Fault| (clean(&fault.code, CODE), clean(&fault.message, MESSAGE));
+    let masks = task.quotas.masks();
+    let text =
+        |fault: &wit::Fault| (clean(&masks.hide(&fault.code), CODE), clean(&masks.hide(&fault.message), MESSAGE));
     match error {
         wit::Error::Retriable(fault) => {
             let (code, message) = text(&fault);

@@ -46,6 +46,7 @@ mod registry;
 mod reserved;
 #[cfg(test)]
 mod sandbox;
+mod secrets;
 mod self_driven;
 mod settings;
 mod shelf;
@@ -68,7 +69,7 @@ pub use self::{
     limits::LimitsSpec,
     manifest::{Asks, Manifest, Needs, with_manifest},
     metrics::{Metric, Metrics},
-    net::{EnvGrant, Exposed, ListenAddress, ListenGrant, NetGrant},
+    net::{Addresses, EndpointGrant, EnvGrant, Exposed, ListenAddress, ListenGrant, NetGrant, TlsFiles, TlsGrant},
     offers::Offer,
     partition_consumer::{FetchLimits, FetchedPartition, PartitionConsumer, Progress},
     pfs::{Answer, Overwrite, Pfs, PfsCommit, PfsFile, PfsInput, PfsWriter, Refused},
@@ -76,6 +77,7 @@ pub use self::{
     quotas::Quotas,
     reference::PluginRef,
     registry::{Listed, Plugins, Stamp},
+    secrets::SecretGrant,
     self_driven::SelfDriven,
     settings::{Setting, Settings},
     shelf::Shelf,

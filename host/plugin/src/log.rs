@@ -13,6 +13,8 @@ use spout_base::terminal::misleads;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
+use super::secrets::Masks;
+
 /// Lines longer than this are cut.
 const LONGEST: usize = 4096;
 
@@ -41,6 +43,7 @@ pub(super) struct Log {
     pipeline: Arc<str>,
     plugin: Arc<str>,
     budget: Arc<Mutex<Budget>>,
+    masks: Masks,
 }
 
 #[derive(Debug)]
@@ -54,7 +57,13 @@ struct Budget {
 impl Log {
     pub(super) fn new(pipeline: &str, plugin: &str, bytes_per_second: u64) -> Self {
         let budget = Budget { per_second: bytes_per_second, left: bytes_per_second, since: clock::now(), dropped: 0 };
-        Self { pipeline: pipeline.into(), plugin: plugin.into(), budget: Arc::new(Mutex::new(budget)) }
+        let budget = Arc::new(Mutex::new(budget));
+        Self { pipeline: pipeline.into(), plugin: plugin.into(), budget, masks: Masks::default() }
+    }
+
+    /// The same, without what `masks` are of.
+    pub(super) fn hiding(self, masks: Masks) -> Self {
+        Self { masks, ..self }
     }
 
     /// Writes one line, unless this second's bytes are used up.
@@ -68,9 +77,11 @@ impl Log {
         let fields: String = fields
             .iter()
             .take(FIELDS)
-            .map(|(name, value)| format!(" {}={}", clean(name, 64), clean(value, 1024)))
+            .map(|(name, value)| {
+                format!(" {}={}", clean(&self.masks.hide(name), 64), clean(&self.masks.hide(value), 1024))
+            })
             .collect();
-        let message = format!("{}{fields}", shown(message));
+        let message = format!("{}{fields}", shown(&self.masks.hide(message)));
         match level {
             Level::Trace => tracing::trace!(pipeline, plugin, "{message}"),
             Level::Debug => tracing::debug!(pipeline, plugin, "{message}"),
@@ -148,7 +159,7 @@ impl LastWords {
     /// The message, for the error of a crash.
     pub(super) fn last(&self) -> Option<String> {
         let text = self.text.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        Some(clean(text.trim(), WORDS))
+        Some(clean(self.log.masks.hide(text.trim()).as_ref(), WORDS))
     }
 
     /// Logs a message that no crash followed: the guest has caught its panic.

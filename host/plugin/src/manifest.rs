@@ -53,6 +53,12 @@ pub struct Asks {
     /// Ports it listens at.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<u16>,
+    /// Names of endpoints that the host connects it to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<String>,
+    /// Names of secrets that it uses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// Environment variables it reads.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
@@ -70,6 +76,12 @@ pub struct Needs<'a> {
     /// Ports it listens at.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub listen: BTreeSet<u16>,
+    /// Names of endpoints that the host connects it to.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub endpoints: BTreeSet<&'a str>,
+    /// Names of secrets that it uses.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<&'a str>,
     /// Environment variables it reads.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub env: BTreeSet<&'a str>,
@@ -80,6 +92,8 @@ impl<'a> Needs<'a> {
         self.dirs.extend(asks.dirs.iter().map(String::as_str));
         self.net.extend(asks.net.iter().map(String::as_str));
         self.listen.extend(&asks.listen);
+        self.endpoints.extend(asks.endpoints.iter().map(String::as_str));
+        self.secrets.extend(asks.secrets.iter().map(String::as_str));
         self.env.extend(asks.env.iter().map(String::as_str));
     }
 
@@ -94,7 +108,14 @@ impl<'a> Needs<'a> {
         let listen = self.listen.iter().map(|port| (format!("listening at port {port}"), format!("listen: [{port}]")));
         let env =
             self.env.iter().map(|name| (format!("the environment variable `{name}`"), format!("env: {{{name}: …}}")));
-        dirs.chain(net).chain(listen).chain(env).collect()
+        let endpoints = self.endpoints.iter();
+        let endpoints = endpoints.map(|name| {
+            (format!("the endpoint `{name}`"), format!("endpoints: {{{name}: {{address: \"HOST:PORT\"}}}}"))
+        });
+        let secrets = self.secrets.iter();
+        let secrets =
+            secrets.map(|name| (format!("the secret `{name}`"), format!("secrets: {{{name}: {{env: NAME}}}}")));
+        dirs.chain(net).chain(endpoints).chain(secrets).chain(listen).chain(env).collect()
     }
 }
 

@@ -22,6 +22,18 @@ pub struct Offer {
     pub settings_schema: String,
 }
 
+/// The keyword of a schema of settings that says of a stream that it is to be acknowledged.
+const ACKED: &str = "x-acked";
+
+impl Offer {
+    /// Whether it is a stream whose messages are gone once they are acknowledged.
+    #[must_use]
+    pub fn is_acked(&self) -> bool {
+        let schema = serde_json::from_str::<serde_json::Value>(&self.settings_schema);
+        schema.is_ok_and(|schema| schema.get(ACKED) == Some(&serde_json::Value::Bool(true)))
+    }
+}
+
 impl World {
     /// The interface that offers of it name.
     #[must_use]

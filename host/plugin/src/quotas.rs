@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use super::{files::Disk, log::Log};
+use super::{files::Disk, log::Log, secrets::Masks};
 
 /// The accounts of one plugin in one pipeline. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,7 @@ struct Accounts {
     sockets: AtomicU64,
     disk: Arc<Disk>,
     log: OnceLock<Log>,
+    masks: Masks,
 }
 
 /// What is shared.
@@ -68,6 +69,11 @@ impl Quotas {
     /// The way into the log that all take.
     pub(super) fn log(&self, new: impl FnOnce() -> Log) -> Log {
         self.0.log.get_or_init(new).clone()
+    }
+
+    /// What is taken out of what they say.
+    pub(super) fn masks(&self) -> &Masks {
+        &self.0.masks
     }
 
     /// How much of it all have together.

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Class {
     /// Any earlier position can be asked for again.
     Replayable,
+    /// It sends again what was not acknowledged, and forgets the rest.
+    Acked,
     /// Somebody sends to us, and may be told that it arrived.
     Push,
     /// It makes its own commits, each with the marker that it continues from.
@@ -21,6 +23,7 @@ impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Replayable => "replayable",
+            Self::Acked => "acked",
             Self::Push => "push",
             Self::SelfDriven => "self-driven",
         })
@@ -63,6 +66,13 @@ pub struct Promise {
 impl Promise {
     /// What a source promises that can be asked for any earlier position again.
     pub const REPLAYABLE: Self = Self { class: Class::Replayable, guarantee: Some(Guarantee::ExactlyOnce), but: "" };
+
+    /// What a source promises that sends again what was not acknowledged.
+    pub const ACKED: Self = Self {
+        class: Class::Acked,
+        guarantee: Some(Guarantee::EffectivelyOnce),
+        but: "what it sends again later than `dedupe` remembers is taken twice",
+    };
 
     /// Whether it is at least `wanted`.
     #[must_use]

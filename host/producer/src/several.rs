@@ -140,6 +140,10 @@ impl Fetcher for Numbered {
         self.inner.add(found);
     }
 
+    fn acknowledges(&self) -> bool {
+        self.inner.acknowledges()
+    }
+
     async fn ready(&mut self) {
         match &self.ends {
             Some(ends) => drop(ends.run_until_cancelled(self.inner.ready()).await),

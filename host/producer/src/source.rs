@@ -135,6 +135,8 @@ pub struct SourcePlugin<'a> {
     pub topic: &'a str,
     /// Environment variables that it has besides those that are granted.
     pub env: Option<&'a BTreeMap<String, String>>,
+    /// Whether it is to be acknowledged.
+    pub acked: bool,
 }
 
 /// What a source may read of another pipeline of the same run.

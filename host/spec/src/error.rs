@@ -114,6 +114,25 @@ pub enum Error {
         /// Line of the first time.
         first: usize,
     },
+    /// A stream that is read as one of the other kind.
+    #[error(
+        "{at}: {}",
+        if *.is {
+            format!("the source of plugin `{plugin}` forgets messages once they are acknowledged; read it with `consumerType: acked`")
+        } else {
+            format!("the source of plugin `{plugin}` is not acknowledged; read it with `consumerType: highlevel`")
+        }
+    )]
+    Acknowledged {
+        /// Where.
+        at: Place,
+        /// The key with what it is within.
+        key: String,
+        /// The plugin.
+        plugin: String,
+        /// Whether it is acknowledged.
+        is: bool,
+    },
     /// A name, path or template that cannot be one.
     #[error("{at}: `{path}` is `{value}`, which cannot be {what}; {rule}")]
     BadName {
@@ -230,6 +249,7 @@ impl Error {
             | Self::Contradiction { at, .. }
             | Self::TwiceHandler { at, .. }
             | Self::Reaches { at, .. }
+            | Self::Acknowledged { at, .. }
             | Self::StrayGrant { at, .. }
             | Self::TwicePipeline { at, .. }
             | Self::TwiceBranch { at, .. } => Some(at),
@@ -255,7 +275,9 @@ impl Error {
             Self::Missing { within, .. } => Some(within.trim_matches('`').to_owned()),
             Self::TwiceKey { key, .. } => Some(key.clone()),
             Self::StreamConfigs { key, .. } => Some(format!("producer.streamConfigs.{key}")),
-            Self::Contradiction { key, .. } | Self::Reaches { key, .. } => Some(key.clone()),
+            Self::Contradiction { key, .. } | Self::Reaches { key, .. } | Self::Acknowledged { key, .. } => {
+                Some(key.clone())
+            }
             Self::StrayGrant { plugin, .. } => Some(format!("grants.{plugin}")),
             Self::TwiceHandler { .. } => Some("node".into()),
             Self::TwicePipeline { .. } | Self::TwiceBranch { .. } => Some("pipeline.name".into()),
@@ -286,6 +308,7 @@ impl Coded for Error {
             Self::TwiceHandler { .. } => "E0113",
             Self::StrayGrant { .. } => "E0114",
             Self::Reaches { .. } => "E0115",
+            Self::Acknowledged { .. } => "E0116",
         }
     }
 }

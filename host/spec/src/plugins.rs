@@ -23,28 +23,30 @@ pub struct PluginUse<'a> {
     pub grants: Option<&'a BTreeMap<String, GrantSpec>>,
     /// Environment variables that it has besides those that are granted.
     pub env: Option<&'a BTreeMap<String, String>>,
+    /// Whether it is a source that is to be acknowledged.
+    pub acked: bool,
 }
 
 impl<'a> PluginUse<'a> {
     /// As a source.
     #[must_use]
     pub fn source(spec: SourcePlugin<'a>, grants: &'a BTreeMap<String, GrantSpec>) -> Self {
-        let SourcePlugin { reference, world, settings, topic, env } = spec;
-        Self { reference, world, settings, topic: Some(topic), grants: Some(grants), env }
+        let SourcePlugin { reference, world, settings, topic, env, acked } = spec;
+        Self { reference, world, settings, topic: Some(topic), grants: Some(grants), env, acked }
     }
 
     /// As a decoder.
     #[must_use]
     pub fn decoder(spec: &'a PluginDecoder, grants: &'a BTreeMap<String, GrantSpec>) -> Self {
         let (world, settings) = (World::Decoder, &spec.settings);
-        Self { reference: &spec.plugin, world, settings, topic: None, grants: Some(grants), env: None }
+        Self { reference: &spec.plugin, world, settings, topic: None, grants: Some(grants), env: None, acked: false }
     }
 
     /// As a handler.
     #[must_use]
     pub fn handler(spec: &'a PluginSpec) -> Self {
         let (world, settings) = (World::Handler, &spec.settings);
-        Self { reference: &spec.plugin, world, settings, topic: None, grants: None, env: None }
+        Self { reference: &spec.plugin, world, settings, topic: None, grants: None, env: None, acked: false }
     }
 }
 

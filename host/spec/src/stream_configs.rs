@@ -110,6 +110,7 @@ impl Translation<'_> {
             on_out_of_range: Default::default(),
             settings: Settings::default(),
             fetch: self.fetch(&format!("{prefix}fetch.timeout.millis"))?,
+            dedupe: None,
             readers: None,
             discover_every: Period(Duration::from_secs(5)),
             metadata: self.metadata(&format!("{prefix}metadata.populate"))?,

@@ -151,7 +151,7 @@ fn wrong_types_and_values_say_what_is_expected() {
     changed(
         "topic: events",
         "consumerType: midlevel",
-        "E0104 s.yaml:5: `producer.stream.consumerType` is the string `midlevel`; expected `lowlevel` or `highlevel`",
+        "E0104 s.yaml:5: `producer.stream.consumerType` is the string `midlevel`; expected `lowlevel`, `highlevel` or `acked`",
     );
     changed(
         "topic: events",

@@ -1,5 +1,5 @@
 //! Sockets that do not trust their peers. A [`Gate`] is what every listener asks who gets in, an [`Identity`] what it shows over
-//! TLS, and [`Web`] one that speaks HTTP; the rest is how programs talk ZeroMQ with each other, and the hello that comes before
+//! TLS, and [`Web`] one that speaks HTTP; a [`Trust`] says whom to talk TLS with; the rest is how programs talk ZeroMQ with each other, and the hello that comes before
 //! data.
 //!
 //! [`Publisher`] is PUB with a REP socket beside it, [`Subscriber`] is SUB with a REQ. Before data the publisher says
@@ -30,6 +30,7 @@ mod subscriber;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trust;
 mod web;
 
 pub use self::{
@@ -38,6 +39,7 @@ pub use self::{
     publisher::{Publisher, PublisherOptions},
     subscriber::{Received, Subscriber, SubscriberOptions},
     tls::{Identity, IdentityError},
+    trust::{Secured, Trust},
     web::Web,
 };
 

@@ -3,6 +3,9 @@
 //! A plugin reaches nothing of the network by itself. A spec grants it where it may connect to, by name or by number, and at which
 //! ports it may listen; anything else fails with [`std::io::ErrorKind::PermissionDenied`], and the host's log says what to grant.
 //!
+//! A [`Connection`] is one that the host makes: to an endpoint that the spec names, with TLS if it says so, or to what `net` grants. A
+//! [`TcpStream`] is a socket of the plugin's own, to what `net` grants.
+//!
 //! ```yaml
 //! grants:
 //!   quotes: {net: ["api.example.com:80", "10.0.0.0/8:5432"], listen: [8000]}
@@ -29,6 +32,7 @@
 mod backoff;
 mod body;
 mod client;
+pub(crate) mod connection;
 mod head;
 mod tcp;
 #[cfg(test)]
@@ -40,11 +44,16 @@ mod wire;
 #[cfg_attr(not(target_arch = "wasm32"), path = "native.rs")]
 mod sys;
 
+#[cfg_attr(target_arch = "wasm32", path = "hosted.rs")]
+#[cfg_attr(not(target_arch = "wasm32"), path = "hosted_native.rs")]
+pub(crate) mod hosted;
+
 use std::time::Duration;
 
 pub use self::{
     backoff::Backoff,
     client::{Client, HttpError, Request, Response},
+    connection::Connection,
     tcp::{TcpListener, TcpStream},
     wire::{Wire, trouble},
 };

@@ -42,6 +42,12 @@ impl Stream {
         self.0.write(bytes).map_err(|error| late(error, time))
     }
 
+    /// Whether a read would not wait.
+    pub(super) fn readable(&self) -> bool {
+        let looked = self.0.set_nonblocking(true).and_then(|()| self.0.peek(&mut [0]));
+        !looked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }

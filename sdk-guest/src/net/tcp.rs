@@ -126,7 +126,7 @@ impl TcpListener {
 }
 
 /// `host:port` in its parts, without the brackets of an IPv6 address.
-fn split(address: &str) -> io::Result<(&str, u16)> {
+pub(super) fn split(address: &str) -> io::Result<(&str, u16)> {
     let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
     let parts = parts.map(|(host, port)| match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(inner) => (inner, port),

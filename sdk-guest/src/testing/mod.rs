@@ -47,6 +47,12 @@ pub fn take_log() -> Vec<(Level, String)> {
     LOG.take()
 }
 
+/// Grants this thread the secret `name`, as `secrets` of a spec would.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn set_secret(name: &str, secret: &str) {
+    crate::secret::set(name, secret);
+}
+
 /// Settings as the host passes them.
 ///
 /// # Errors

@@ -33,6 +33,12 @@ pub(super) struct Pack {
     /// An address that a spec must grant; `*` for one that only the user knows; can be repeated.
     #[arg(long, value_name = "HOST:PORT")]
     ask_net: Vec<String>,
+    /// An endpoint that a spec must grant, by its name; can be repeated.
+    #[arg(long, value_name = "NAME")]
+    ask_endpoint: Vec<String>,
+    /// A secret that a spec must grant, by its name; can be repeated.
+    #[arg(long, value_name = "NAME")]
+    ask_secret: Vec<String>,
     /// A port to listen at that a spec must grant; can be repeated.
     #[arg(long, value_name = "PORT")]
     ask_listen: Vec<u16>,
@@ -50,6 +56,8 @@ impl Pack {
         let asks = Asks {
             dirs: self.ask.clone(),
             net: self.ask_net.clone(),
+            endpoints: self.ask_endpoint.clone(),
+            secrets: self.ask_secret.clone(),
             listen: self.ask_listen.clone(),
             env: self.ask_env.clone(),
         };

@@ -17,7 +17,8 @@ use spout_data::Blobs;
 use spout_format::Format;
 use spout_pipeline::{Finding, SpoutTrial, Trial};
 use spout_plugin::{
-    DirGrant, EnvGrant, GrantSpec, LimitsSpec, ListenGrant, NetGrant, Offer, Plugin, World, check_grants,
+    Addresses, DirGrant, EndpointGrant, EnvGrant, GrantSpec, LimitsSpec, ListenGrant, NetGrant, Offer, Plugin,
+    SecretGrant, TlsFiles, TlsGrant, World, check_grants,
 };
 use spout_producer::Class;
 use spout_spec::{Loaded, load_all, nearest};
@@ -41,6 +42,7 @@ const MOST: usize = 10_000;
   spout plugin test scan --decoder --input picture.raw --whole
   spout plugin test files --source --topic logs --grant logs=./logs --settings pattern='*.log'
   spout plugin test quotes --stream --net api.example.com:80 --env KEY
+  spout plugin test kafka --source --endpoint broker=localhost:9093 --tls broker=ca.pem --secret password=KAFKA_PASSWORD
   spout plugin test --spec feed.yaml --commits 50 --kills 20
 
 Everything the plugin is gets tried, or what the flags name:
@@ -88,6 +90,15 @@ pub(super) struct Test {
     /// An address that the plugin may connect to, as in a spec's `net`; can be repeated.
     #[arg(long, value_name = "HOST:PORT")]
     net: Vec<NetGrant>,
+    /// An endpoint that the host connects the plugin to, as NAME=HOST:PORT; can be repeated.
+    #[arg(long, value_name = "NAME=HOST:PORT", value_parser = pair)]
+    endpoint: Vec<(String, String)>,
+    /// The endpoint has TLS: as NAME, or as NAME=FILE with the certificates of the authorities to trust; can be repeated.
+    #[arg(long, value_name = "NAME[=FILE]")]
+    tls: Vec<String>,
+    /// A secret that the plugin uses, as NAME=VARIABLE of this command's environment; can be repeated.
+    #[arg(long, value_name = "NAME=VARIABLE", value_parser = pair)]
+    secret: Vec<(String, String)>,
     /// A port of loopback that the plugin may listen at; can be repeated.
     #[arg(long, value_name = "PORT")]
     listen: Vec<u16>,
@@ -211,6 +222,19 @@ impl Test {
         for (name, dir) in &self.grant {
             let path = std::path::absolute(dir).map_err(|source| Error::ReadFile { path: dir.into(), source })?;
             grants.dirs.insert(name.clone(), DirGrant::Path(path));
+        }
+        for (name, address) in &self.endpoint {
+            let address = address.parse().map_err(usage)?;
+            grants.endpoints.insert(name.clone(), EndpointGrant { address: Addresses::One(address), tls: None });
+        }
+        for named in &self.tls {
+            let (name, ca) = named.split_once('=').map_or((named.as_str(), None), |(name, ca)| (name, Some(ca.into())));
+            let none = || usage(format!("`--tls {name}` is about no `--endpoint`"));
+            let endpoint = grants.endpoints.get_mut(name).ok_or_else(none)?;
+            endpoint.tls = Some(TlsGrant::Files(TlsFiles { ca, ..TlsFiles::default() }));
+        }
+        for (name, env) in &self.secret {
+            grants.secrets.insert(name.clone(), SecretGrant::Env { env: env.clone(), reveal: false });
         }
         Ok(grants)
     }

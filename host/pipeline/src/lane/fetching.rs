@@ -1,6 +1,6 @@
 //! The first task of a lane: fetches while there is room for what comes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use spout_plugin::Progress;
 use spout_producer::{Fetched, Fetcher, Found};
@@ -8,6 +8,9 @@ use tokio::sync::mpsc;
 
 use super::{Hints, LaneEvent, Shared, locked};
 use crate::{Error, sample::Raw};
+
+/// What a fetch has left at a stop, where it is not cut off.
+const LAST_FETCH: Duration = Duration::from_millis(1500);
 
 /// Fetches the messages of a lane's partitions.
 pub(super) struct Fetching {
@@ -21,15 +24,42 @@ pub(super) struct Fetching {
 impl Fetching {
     pub(super) async fn run(mut self) {
         let stop = self.shared.stop.clone();
+        if self.fetcher.acknowledges() {
+            return self.run_gently().await;
+        }
         // Dropping a fetch half way is fine: its store goes with it, and nothing of it was taken.
         if let Some(Err(error)) = stop.run_until_cancelled(self.fetch_all()).await {
-            let pipeline = self.shared.pipeline.clone();
-            drop(
-                self.shared
-                    .events
-                    .send(LaneEvent::Failed(Box::new(Error::Producer { pipeline, source: Box::new(error) }))),
-            );
+            self.fail(error);
         }
+    }
+
+    /// The same for a source that is told of the last commit too: a fetch that is cut off would be the end of what it is told through.
+    async fn run_gently(mut self) {
+        let stop = self.shared.stop.clone();
+        let cut_off = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_FETCH).await;
+        };
+        let fetched = tokio::select! {
+            biased;
+            fetched = self.fetch_all() => fetched,
+            () = cut_off => return,
+        };
+        if let Err(error) = fetched {
+            return self.fail(error);
+        }
+        // Nobody is left to add one when the last commit was made.
+        while self.found.recv().await.is_some() {}
+        let upto = std::mem::take(&mut *locked(&self.hints));
+        if !upto.is_empty() {
+            self.fetcher.committed(&upto).await;
+        }
+    }
+
+    fn fail(&self, error: spout_producer::Error) {
+        let pipeline = self.shared.pipeline.clone();
+        let failed = Error::Producer { pipeline, source: Box::new(error) };
+        drop(self.shared.events.send(LaneEvent::Failed(Box::new(failed))));
     }
 
     async fn fetch_all(&mut self) -> Result<(), spout_producer::Error> {
@@ -38,7 +68,7 @@ impl Fetching {
         let mut reading = 1_usize;
         // Messages until as many have come as make a commit: where there is one lane, and one row a message, it is cut there.
         let mut left = self.shared.most;
-        loop {
+        while !(self.fetcher.acknowledges() && self.shared.stop.is_cancelled()) {
             tokio::select! {
                 biased;
                 found = self.found.recv() => {
@@ -87,6 +117,7 @@ impl Fetching {
                 tokio::task::yield_now().await;
             }
         }
+        Ok(())
     }
 
     /// Whether the decoding task took it.

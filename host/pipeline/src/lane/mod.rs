@@ -17,12 +17,16 @@ use std::{
 };
 
 use arrow::array::RecordBatch;
-use spout_base::panicked::caught;
+use spout_base::{clock, panicked::caught};
 use spout_data::{Batch, PartitionId, Position, Provenance};
 use spout_node::Chain;
 use spout_producer::{Boundary, Decoder, Fetched, Fetcher, Found, Member};
 use spout_repo::OpenCommit;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinHandle,
+    time::timeout_at,
+};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::slices::{More, Slice};
@@ -169,7 +173,12 @@ impl Shared {
 pub(super) struct Lane {
     found: mpsc::UnboundedSender<Found>,
     committed: Hints,
+    /// The task that tells a source of the last commit.
+    last: Option<JoinHandle<()>>,
 }
+
+/// How long all sources together may take to be told of the last commit.
+const LAST: Duration = Duration::from_secs(3);
 
 /// Positions before which everything is durable, until the source is notified.
 type Hints = Arc<Mutex<BTreeMap<PartitionId, Position>>>;
@@ -186,10 +195,22 @@ impl Lane {
         let (raw, fetched) = mpsc::channel(2);
         let committed = Hints::default();
         let fetching = Fetching { fetcher, found: more, hints: Arc::clone(&committed), raw, shared: shared.clone() };
-        tokio::spawn(watched(shared.clone(), "the task that fetches", fetching.run()));
+        let acknowledges = fetching.fetcher.acknowledges();
+        let fetches = tokio::spawn(watched(shared.clone(), "the task that fetches", fetching.run()));
         let decoding = Decoding { decoder, member, chain, fetched, shared: shared.clone() };
         tokio::spawn(watched(shared.clone(), "the task that decodes", decoding.run()));
-        Self { found, committed }
+        Self { found, committed, last: acknowledges.then_some(fetches) }
+    }
+
+    /// Ends `lanes` once those sources were told of the last commit that have to be; whoever does not take it in time is told with
+    /// the next run's first one.
+    pub(super) async fn end(lanes: impl IntoIterator<Item = Self>) {
+        let until = clock::now() + LAST;
+        // What is left of each is dropped first, or one would wait for the other.
+        let last: Vec<JoinHandle<()>> = lanes.into_iter().filter_map(|lane| lane.last).collect();
+        for task in last {
+            drop(timeout_at(until, task).await);
+        }
     }
 
     /// Reads this partition too.

@@ -125,6 +125,7 @@ pub(super) async fn run(
     let over = Box::pin(run.until_stopped(events, orders)).await;
     // What is still queued will not be taken; only then can waiting clients be notified.
     run.shared.stop.cancel();
+    Lane::end(std::mem::take(&mut run.lanes).into_values()).await;
     run.producer.close().await;
     over?;
     run.end_consumers().await;

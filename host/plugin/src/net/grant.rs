@@ -6,7 +6,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use spout_base::secret::SecretSpec;
 
-use super::range::Range;
+use super::{
+    range::Range,
+    target::{Host, Target},
+};
 
 /// Where a plugin may connect to: `broker:9092`, `*.example.com:443`, `10.0.0.0/8:5432`, `[2001:db8::/32]:9092-9094`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +57,35 @@ impl NetGrant {
     /// Whether it opens `ip`, dialled by number.
     pub(super) fn opens(&self, ip: IpAddr) -> bool {
         matches!(&self.hosts, Hosts::Range(range) if range.opens(ip))
+    }
+
+    /// How narrowly it is about `target`, if it is: one host before the names below one or a range, and fewer of them before more.
+    pub(super) fn fits(&self, target: &Target) -> Option<(u8, usize)> {
+        let fits = match &target.host {
+            Host::Name(name) => self.names(name),
+            Host::Number(ip) => self.opens(*ip),
+        };
+        let narrow = match &self.hosts {
+            Hosts::Range(range) => (0, range.bits()),
+            Hosts::Below(domain) => (0, domain.len()),
+            Hosts::Name(_) => (1, 0),
+        };
+        (fits && self.ports.contains(target.port)).then_some(narrow)
+    }
+
+    /// Where it leads, if that is one host and one port.
+    pub(super) fn single(&self) -> Option<Target> {
+        let host = match &self.hosts {
+            Hosts::Range(range) => Host::Number(range.single()?),
+            Hosts::Name(name) => Host::Name(name.clone()),
+            Hosts::Below(_) => return None,
+        };
+        (self.ports.0 == self.ports.1).then_some(Target { host, port: self.ports.0 })
+    }
+
+    /// Whether it is about addresses dialled by number.
+    pub(super) fn numeric(&self) -> bool {
+        matches!(self.hosts, Hosts::Range(_))
     }
 
     /// Whether what `asked` asks for is granted with it.

@@ -61,7 +61,7 @@ pub(super) struct Names {
     slots: Arc<Semaphore>,
 }
 
-type Answer = Result<Vec<IpAddr>, ErrorCode>;
+pub(super) type Answer = Result<Vec<IpAddr>, ErrorCode>;
 
 impl Names {
     pub(super) fn new(resolver: &Arc<dyn Resolver>, policy: &Arc<Policy>) -> Self {
@@ -73,13 +73,27 @@ impl Names {
         if let Some(ip) = number(text) {
             return Ok(Lookup::Done(vec![ip].into_iter()));
         }
-        let name = grant::name(text).ok_or(ErrorCode::InvalidArgument)?;
-        if let Err(denial) = self.policy.may_look_up(&name) {
-            self.policy.log(denial);
+        self.ask(grant::name(text).ok_or(ErrorCode::InvalidArgument)?, &self.policy)
+    }
+
+    /// The addresses of `name`, those that `policy` admits.
+    pub(super) async fn resolve(&self, name: &str, policy: &Arc<Policy>) -> Answer {
+        let mut lookup = self.ask(name.to_owned(), policy)?;
+        lookup.settle().await;
+        match lookup {
+            Lookup::Done(addresses) => Ok(addresses.collect()),
+            Lookup::Failed(code) => Err(code),
+            Lookup::Asked(..) => Err(ErrorCode::TemporaryResolverFailure),
+        }
+    }
+
+    fn ask(&self, name: String, policy: &Arc<Policy>) -> Result<Lookup, ErrorCode> {
+        if let Err(denial) = policy.may_look_up(&name) {
+            policy.log(denial);
             return Err(ErrorCode::AccessDenied);
         }
         let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| ErrorCode::TemporaryResolverFailure)?;
-        let (policy, answer) = (Arc::clone(&self.policy), self.resolver.resolve(name.clone()));
+        let (policy, answer) = (Arc::clone(policy), self.resolver.resolve(name.clone()));
         let task = tokio::spawn(async move {
             let answer = answer.await;
             drop(slot);

@@ -48,7 +48,7 @@ pub(super) struct Denial {
 }
 
 impl Denial {
-    fn new(what: impl Into<String>, add: impl Into<String>) -> Self {
+    pub(super) fn new(what: impl Into<String>, add: impl Into<String>) -> Self {
         Self { what: what.into(), add: Some(add.into()) }
     }
 

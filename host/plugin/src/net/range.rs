@@ -52,6 +52,16 @@ impl Range {
         first.1 == ip.1 && first.0.checked_shr(shift).unwrap_or(0) == ip.0.checked_shr(shift).unwrap_or(0)
     }
 
+    /// How many bits its addresses begin with.
+    pub(super) fn bits(&self) -> usize {
+        self.prefix as usize
+    }
+
+    /// The address, if it is only one.
+    pub(super) fn single(&self) -> Option<IpAddr> {
+        (self.prefix == bits(self.first).1).then_some(self.first)
+    }
+
     /// Whether it opens `ip`: it contains it, and, if that is a guarded address, nothing beyond what is guarded with it.
     pub(super) fn opens(&self, ip: IpAddr) -> bool {
         let single = self.prefix == bits(self.first).1;

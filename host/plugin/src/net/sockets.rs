@@ -16,26 +16,26 @@ use wasmtime_wasi::{
     sockets::WasiSocketsView as _,
 };
 
-use super::policy::Denial;
+use super::{connection::Dialled, policy::Denial};
 use crate::host::Held;
 
 type Accepted = (Resource<TcpSocket>, Resource<DynInputStream>, Resource<DynOutputStream>);
 
 impl Held {
     /// Whether it may have one more socket.
-    fn has_room(&mut self) -> Result<(), ErrorCode> {
+    pub(super) fn has_room(&mut self) -> Result<(), ErrorCode> {
         let open = self.sockets_open();
         if self.shares.sockets.set(open + 1, self.net.sockets) { Ok(()) } else { Err(ErrorCode::NewSocketLimit) }
     }
 
     /// Has as many of those that all share as are open.
-    fn count_sockets(&mut self) {
+    pub(super) fn count_sockets(&mut self) {
         let open = self.sockets_open();
         self.shares.sockets.set(open, u64::MAX);
     }
 
     fn sockets_open(&mut self) -> u64 {
-        self.table.iter_mut().filter(|entry| entry.is::<TcpSocket>()).count() as u64
+        self.table.iter_mut().filter(|entry| entry.is::<TcpSocket>() || entry.is::<Dialled>()).count() as u64
     }
 }
 

@@ -3,6 +3,7 @@
 mod answers;
 mod columns;
 mod deeds;
+mod endpoints;
 mod files;
 mod keyed;
 mod network;

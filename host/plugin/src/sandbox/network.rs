@@ -52,24 +52,33 @@ fn granting(net: &[String]) -> GrantSpec {
 }
 
 /// What comes of each deed.
-async fn check(grants: GrantSpec, deeds: &[(&str, &str)]) {
-    let mut task = task("", "").await;
-    let mut plugin = (*PLUGINS.get("network").await.expect("a plugin")).clone();
-    plugin.resolver = Arc::new(Attacker { asked: AtomicUsize::new(0), answer: names });
+pub(super) async fn check(grants: GrantSpec, deeds: &[(&str, &str)]) {
     let list: Vec<&str> = deeds.iter().map(|(deed, _)| *deed).collect();
-    task.settings = vec![("deeds".into(), serde_json::to_string(&list).unwrap())];
-    (task.plugin, task.offer, task.grants) = (Arc::new(plugin), "deeds".into(), grants);
-    task.limits = LimitsSpec { call: Period(Duration::from_secs(60)), ..LimitsSpec::default() };
-    let mut consumer = StreamConsumer::open(task, "t", "g", StreamStart::Earliest).await.unwrap();
-    for (deed, expected) in deeds {
-        let fetched = consumer.next(&LIMITS).await.unwrap();
-        let said = String::from_utf8(fetched.0.values.bytes.to_vec()).unwrap();
-        assert_eq!(said, format!("{deed}: {expected}"));
+    for ((deed, expected), said) in deeds.iter().zip(outcomes(grants, &list).await) {
+        assert_eq!(&said, expected, "{deed}");
     }
 }
 
+/// What comes of each deed, in words.
+pub(super) async fn outcomes(grants: GrantSpec, list: &[&str]) -> Vec<String> {
+    let mut task = task("", "").await;
+    let mut plugin = (*PLUGINS.get("network").await.expect("a plugin")).clone();
+    plugin.resolver = Arc::new(Attacker { asked: AtomicUsize::new(0), answer: names });
+    task.settings = vec![("deeds".into(), serde_json::to_string(list).unwrap())];
+    (task.plugin, task.offer, task.grants) = (Arc::new(plugin), "deeds".into(), grants);
+    task.limits = LimitsSpec { call: Period(Duration::from_secs(60)), ..LimitsSpec::default() };
+    let mut consumer = StreamConsumer::open(task, "t", "g", StreamStart::Earliest).await.unwrap();
+    let mut all = Vec::new();
+    for deed in list {
+        let fetched = consumer.next(&LIMITS).await.unwrap();
+        let said = String::from_utf8(fetched.0.values.bytes.to_vec()).unwrap();
+        all.push(said.strip_prefix(&format!("{deed}: ")).expect("the deed").to_owned());
+    }
+    all
+}
+
 /// A server that sends back what it gets.
-async fn echo() -> SocketAddr {
+pub(super) async fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

@@ -11,6 +11,8 @@ use spout_guest::{
     net::{Client, HttpError, TcpListener, TcpStream},
 };
 
+use crate::hosted;
+
 /// What to do.
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -69,6 +71,7 @@ fn outcome(deed: &str) -> String {
         "udp" => said_of(wasip2::sockets::udp_create_socket::create_udp_socket(family()).map(|_| "created")),
         "sockets" => sockets(rest.parse().unwrap_or(0)),
         "mapped" => mapped(),
+        "open" | "talk" | "plain" | "many" | "wait" | "tell" | "prove" | "reveal" => hosted::outcome(verb, rest),
         "env" => std::env::var(rest).unwrap_or_else(|_| "not set".to_owned()),
         _ => "unknown".to_owned(),
     }

@@ -30,7 +30,7 @@ impl StreamProducer {
     }
 
     async fn discover_now(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
-        if self.spec.consumer_type == ConsumerType::Highlevel {
+        if self.spec.consumer_type != ConsumerType::Lowlevel {
             return Ok(self.whole_stream(marker));
         }
         let timeout = self.spec.fetch.timeout.0.max(std::time::Duration::from_secs(1));
@@ -61,6 +61,9 @@ impl StreamProducer {
 
     /// Where each partition would go on at `goal`.
     async fn sought(&mut self, marker: &Marker, goal: Goal) -> Result<Vec<Found>, Error> {
+        if self.spec.consumer_type == ConsumerType::Acked {
+            return Err(Error::Unseekable { why: "it forgets messages once they are acknowledged".into() });
+        }
         if self.spec.consumer_type == ConsumerType::Highlevel {
             let found = Found::only(marker, "stream");
             return match goal {
@@ -155,7 +158,7 @@ impl Producer for StreamProducer {
         let (spec, task) = (self.spec.clone(), self.task.clone());
         match spec.consumer_type {
             ConsumerType::Lowlevel => Box::new(PartitionFetcher::new(spec, task, found)),
-            ConsumerType::Highlevel => Box::new(StreamFetcher::new(spec, task, found)),
+            ConsumerType::Highlevel | ConsumerType::Acked => Box::new(StreamFetcher::new(spec, task, found)),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod discover;
 mod out_of_range;
 mod partitions;
+mod redelivered;
 mod whole;
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
@@ -14,6 +15,7 @@ use spout_data::{ByteSize, Period};
 use spout_plugin::{PluginRef, Settings, World};
 
 use self::discover::StreamProducer;
+pub use self::redelivered::DedupeSpec;
 use crate::{CsvStyle, Error, MetadataColumn, OutOfRange, Producer, Promise, SourceContext, SourcePlugin, SourceSpec};
 
 /// A stream fetched through a plugin.
@@ -40,6 +42,9 @@ pub struct StreamSpec {
     /// Limits of one fetch.
     #[serde(default)]
     pub fetch: FetchSpec,
+    /// Which messages are recognized when the source sends them again; with `consumerType: acked`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedupe: Option<DedupeSpec>,
     /// How many readers share the partitions, each with an instance of the plugin; as many as there are cores, unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readers: Option<NonZeroU32>,
@@ -69,6 +74,7 @@ impl SourceSpec for StreamSpec {
         let how = match self.consumer_type {
             ConsumerType::Lowlevel => "by partition",
             ConsumerType::Highlevel => "as one stream",
+            ConsumerType::Acked => "as one stream that is acknowledged",
         };
         let start = match &self.start {
             Start::Earliest => "earliest".into(),
@@ -82,7 +88,7 @@ impl SourceSpec for StreamSpec {
     }
 
     fn promise(&self) -> Promise {
-        Promise::REPLAYABLE
+        if self.consumer_type == ConsumerType::Acked { Promise::ACKED } else { Promise::REPLAYABLE }
     }
 
     fn problem(&self) -> Option<(&'static str, String)> {
@@ -94,11 +100,25 @@ impl SourceSpec for StreamSpec {
         if let Some((key, _)) = zero.into_iter().find(|(_, is_zero)| *is_zero) {
             return Some((key, format!("`{key}` must be more than 0; leave it out for the default")));
         }
+        let acked = self.consumer_type == ConsumerType::Acked;
+        if let Some(dedupe) = &self.dedupe {
+            if !acked {
+                let what = "`dedupe` is for sources that are acknowledged (consumerType: acked); others bring no message twice";
+                return Some(("dedupe", what.to_owned()));
+            }
+            if dedupe.unacknowledged == 0 {
+                let what = "`dedupe.unacknowledged` must be more than 0; leave it out for the default";
+                return Some(("dedupe.unacknowledged", what.to_owned()));
+            }
+        }
         let by_time = matches!(self.start, Start::Time(_) | Start::Ago(_) | Start::Offset(_));
-        (self.consumer_type == ConsumerType::Highlevel && by_time).then(|| {
-            let what = "a stream read as a whole (consumerType: highlevel) can start at earliest or latest only; \
-                        read it by partition (lowlevel) to start at a time or an offset";
-            ("start", what.to_owned())
+        (self.consumer_type != ConsumerType::Lowlevel && by_time).then(|| {
+            let how = self.consumer_type.name();
+            let what = format!(
+                "a stream read as a whole (consumerType: {how}) can start at earliest or latest only; \
+                 read it by partition (lowlevel) to start at a time or an offset"
+            );
+            ("start", what)
         })
     }
 
@@ -127,9 +147,16 @@ impl SourceSpec for StreamSpec {
     fn plugin(&self) -> Option<SourcePlugin<'_>> {
         let world = match self.consumer_type {
             ConsumerType::Lowlevel => World::Source,
-            ConsumerType::Highlevel => World::StreamSource,
+            ConsumerType::Highlevel | ConsumerType::Acked => World::StreamSource,
         };
-        Some(SourcePlugin { reference: &self.plugin, world, settings: &self.settings, topic: &self.topic, env: None })
+        Some(SourcePlugin {
+            reference: &self.plugin,
+            world,
+            settings: &self.settings,
+            topic: &self.topic,
+            env: None,
+            acked: self.consumer_type == ConsumerType::Acked,
+        })
     }
 
     fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error> {
@@ -151,6 +178,18 @@ pub enum ConsumerType {
     Lowlevel,
     /// One consumer for the whole stream.
     Highlevel,
+    /// The same, of a source that forgets messages once they are acknowledged: that is done after the commit that holds them.
+    Acked,
+}
+
+impl ConsumerType {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Lowlevel => "lowlevel",
+            Self::Highlevel => "highlevel",
+            Self::Acked => "acked",
+        }
+    }
 }
 
 /// Where to start.

@@ -9,8 +9,9 @@ use spout_data::{Messages, PartitionId, Position, Span};
 use spout_plugin::{Backoff, Checkpoint, FetchLimits, Progress, StreamConsumer, StreamStart, Task};
 
 use super::{
-    Start, StreamSpec,
+    ConsumerType, Start, StreamSpec,
     out_of_range::{self, Lost},
+    redelivered::Seen,
 };
 use crate::{Error, Fetched, Fetcher, Found};
 
@@ -20,6 +21,9 @@ const CRASHES: u32 = 3;
 /// Answers without a message that are taken as they come, and the longest pause after more of them.
 const EMPTY: u32 = 8;
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// What messages are counted as that were sent again.
+const AGAIN: &str = "dedupe";
 
 /// Fetches a stream.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(super) struct StreamFetcher {
     backoff: Backoff,
     crashes: u32,
     lull: Lull,
+    /// What was taken of a source that sends again what was not acknowledged.
+    seen: Option<Seen>,
 }
 
 /// A source that has nothing, again and again, and may say that it has more: it must not burn a core.
@@ -75,17 +81,30 @@ impl Fetcher for StreamFetcher {
         }
     }
 
+    fn acknowledges(&self) -> bool {
+        self.seen.is_some()
+    }
+
     /// What goes wrong here is logged, no more.
     async fn committed(&mut self, upto: &BTreeMap<PartitionId, Position>) {
-        let upto = upto.get(&self.found.partition).and_then(|upto| StreamToken::read(upto).ok());
-        if let (Some(consumer), Some(checkpoint)) = (&mut self.consumer, upto)
-            && let Err(error) = consumer.committed(&checkpoint).await
-        {
-            tracing::warn!(
-                plugin = self.spec.plugin,
-                error = chain(&error),
-                "cannot notify the source of a finished commit"
-            );
+        let Some(upto) = upto.get(&self.found.partition) else { return };
+        let (Some(consumer), Ok(token)) = (&mut self.consumer, StreamToken::read(upto)) else { return };
+        match consumer.committed(&token.checkpoint()).await {
+            Ok(()) => {
+                if let Some(seen) = &mut self.seen {
+                    seen.acknowledged(upto.offset);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    plugin = self.spec.plugin,
+                    error = chain(&error),
+                    "cannot notify the source of a finished commit"
+                );
+                if error.is_crash() {
+                    self.close();
+                }
+            }
         }
     }
 }
@@ -95,6 +114,8 @@ impl StreamFetcher {
     #[must_use]
     pub(super) fn new(spec: StreamSpec, task: Task, found: Found) -> Self {
         let position = found.start.clone();
+        let acked = spec.consumer_type == ConsumerType::Acked;
+        let seen = acked.then(|| Seen::read(spec.dedupe.clone().unwrap_or_default(), &position));
         Self {
             spec,
             task,
@@ -104,25 +125,51 @@ impl StreamFetcher {
             backoff: Backoff::default(),
             crashes: 0,
             lull: Lull::default(),
+            seen,
+        }
+    }
+
+    /// Drops the instance. The next one goes on from the checkpoint of what was handed over.
+    fn close(&mut self) {
+        self.consumer = None;
+        if let Some(seen) = &mut self.seen {
+            seen.lost();
         }
     }
 
     async fn attempt(&mut self, most: u32) -> Result<Fetched, spout_plugin::Error> {
+        let room = self.seen.as_mut().map_or(u32::MAX, Seen::room_now);
+        let (partition, start) = (self.found.partition, self.position.clone());
+        if room == 0 {
+            // As many wait to be acknowledged as may: the commit that they wait for is on its way.
+            let span = Span { partition, start: start.offset, next: start };
+            return Ok(Fetched { expects: true, ..Fetched::new(Messages::default(), span, Progress::Idle) });
+        }
         let limits = FetchLimits {
-            messages: self.spec.fetch.messages.min(most),
+            messages: self.spec.fetch.messages.min(most).min(room),
             bytes: u32::try_from(self.spec.fetch.bytes.0).unwrap_or(u32::MAX),
             timeout: self.spec.fetch.timeout.0,
         };
-        let partition = self.found.partition;
-        let start = self.position.clone();
         let consumer = self.consumer().await?;
         let (messages, progress) = consumer.next(&limits).await?;
-        let next = if messages.is_empty() {
-            start.clone()
-        } else {
-            StreamToken::write(start.offset + messages.len() as u64, &consumer.checkpoint().await?)
+        if messages.is_empty() {
+            let span = Span { partition, start: start.offset, next: start };
+            return Ok(Fetched::new(messages, span, progress));
+        }
+        let checkpoint = consumer.checkpoint().await?;
+        let (brought, offset) = (messages.len() as u64, start.offset);
+        let Some(seen) = &mut self.seen else {
+            let next = StreamToken::write(offset + brought, checkpoint, None);
+            return Ok(Fetched::new(messages, Span { partition, start: offset, next }, progress));
         };
-        Ok(Fetched::new(messages, Span { partition, start: start.offset, next }, progress))
+        let messages = seen.take(messages, offset);
+        let next = StreamToken::write(offset + brought, checkpoint, Some(seen));
+        let mut fetched = Fetched::new(messages, Span { partition, start: offset, next }, progress);
+        let again = brought - fetched.messages.len() as u64;
+        fetched.counts.messages += again;
+        fetched.counts.filter(AGAIN, again);
+        fetched.awaited = seen.is_pressing().then_some(Duration::ZERO);
+        Ok(fetched)
     }
 
     async fn consumer(&mut self) -> Result<&mut StreamConsumer, spout_plugin::Error> {
@@ -136,7 +183,7 @@ impl StreamFetcher {
 
     fn stream_start(&self) -> Result<StreamStart, spout_plugin::Error> {
         if self.position.token.is_some() {
-            return StreamToken::read(&self.position).map(StreamStart::Checkpoint);
+            return StreamToken::read(&self.position).map(|token| StreamStart::Checkpoint(token.checkpoint()));
         }
         Ok(match self.spec.start {
             Start::Latest => StreamStart::Latest,
@@ -153,8 +200,7 @@ impl StreamFetcher {
             }
             crash if crash.is_crash() && self.crashes + 1 < CRASHES => {
                 self.crashes += 1;
-                // The stream-level consumer goes on from the checkpoint of what it has handed over.
-                self.consumer = None;
+                self.close();
                 self.backoff.delay()
             }
             _ => return Err(self.failed("fetching", error)),
@@ -194,30 +240,75 @@ impl StreamFetcher {
     }
 }
 
-/// A stream-level checkpoint as the token of a position: the offset counts messages, the token says where to go on.
+/// A stream-level checkpoint as the token of a position: the offset counts messages, the token says where to go on. With what was seen,
+/// it begins with a zero and the length of the rest of the checkpoint, and ends with ids.
 #[derive(Serialize, Deserialize)]
-struct StreamToken {
+pub(super) struct StreamToken {
     positions: Vec<(u32, Position)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     extra: Option<Vec<u8>>,
+    /// How many of the ids may be sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) doubtful: Option<usize>,
+    #[serde(skip)]
+    pub(super) ids: Vec<u8>,
 }
 
 impl StreamToken {
-    fn write(offset: u64, checkpoint: &Checkpoint) -> Position {
-        let token = Self { positions: checkpoint.positions.clone(), extra: checkpoint.extra.clone() };
-        Position { offset, token: Some(serde_json::to_vec(&token).unwrap_or_default()) }
+    fn write(offset: u64, checkpoint: Checkpoint, seen: Option<&Seen>) -> Position {
+        let (doubtful, ids) = seen.map(Seen::write).map_or((None, Vec::new()), |(count, ids)| (Some(count), ids));
+        let token = Self { positions: checkpoint.positions, extra: checkpoint.extra, doubtful, ids };
+        let json = serde_json::to_vec(&token).unwrap_or_default();
+        let bytes = match doubtful {
+            None => json,
+            Some(_) => {
+                let length = u32::try_from(json.len()).unwrap_or(u32::MAX).to_le_bytes();
+                [&[0], length.as_slice(), &json, &token.ids].concat()
+            }
+        };
+        Position { offset, token: Some(bytes) }
     }
 
-    fn read(position: &Position) -> Result<Checkpoint, spout_plugin::Error> {
-        let token: Self = serde_json::from_slice(position.token.as_deref().unwrap_or_default())
-            .map_err(|error| spout_plugin::Error::token(&error.to_string()))?;
-        Ok(Checkpoint { positions: token.positions, extra: token.extra })
+    pub(super) fn read(position: &Position) -> Result<Self, spout_plugin::Error> {
+        let bytes = position.token.as_deref().unwrap_or_default();
+        let cut = || {
+            let (length, rest) = bytes.strip_prefix(&[0])?.split_first_chunk()?;
+            rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+        };
+        let (json, ids) = cut().unwrap_or((bytes, &[]));
+        let token = serde_json::from_slice(json).map_err(|error| spout_plugin::Error::token(&error.to_string()))?;
+        Ok(Self { ids: ids.to_vec(), ..token })
+    }
+
+    fn checkpoint(self) -> Checkpoint {
+        Checkpoint { positions: self.positions, extra: self.extra }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::DedupeSpec, *};
+
+    #[test]
+    fn a_token_has_the_checkpoint_and_what_was_seen() {
+        let checkpoint =
+            || Checkpoint { positions: vec![(1, Position { offset: 2, token: None })], extra: Some(vec![0, 9]) };
+        let plain = StreamToken::write(7, checkpoint(), None);
+        let mut seen = Seen::new(DedupeSpec::default());
+        let mut messages = Messages { offsets: vec![5, 6], ..Messages::default() };
+        ["a", "b"].iter().for_each(|value| messages.values.push(value.as_bytes()));
+        assert_eq!(seen.take(messages.clone(), 7).len(), 2);
+        let full = StreamToken::write(9, checkpoint(), Some(&seen));
+        for (position, known) in [(&plain, 2), (&full, 0)] {
+            assert_eq!(StreamToken::read(position).unwrap().checkpoint(), checkpoint());
+            assert_eq!(Seen::read(DedupeSpec::default(), position).take(messages.clone(), 9).len(), known);
+        }
+        for broken in [&b""[..], b"\0", b"\0\xff\xff\xff\xff{}", b"\0\x02\0\0\0{", b"[]"] {
+            let position = Position { offset: 0, token: Some(broken.to_vec()) };
+            assert!(StreamToken::read(&position).is_err(), "{broken:?}");
+            assert_eq!(Seen::read(DedupeSpec::default(), &position).take(messages.clone(), 0).len(), 2);
+        }
+    }
 
     #[test]
     fn who_has_nothing_again_and_again_is_asked_less_often() {

@@ -222,7 +222,14 @@ impl SourceSpec for TransformSpec {
 
     fn plugin(&self) -> Option<SourcePlugin<'_>> {
         let (reference, settings) = (self.plugin.as_deref()?, &self.settings);
-        Some(SourcePlugin { reference, world: World::SelfDriven, settings, topic: "", env: Some(&self.env) })
+        Some(SourcePlugin {
+            reference,
+            world: World::SelfDriven,
+            settings,
+            topic: "",
+            env: Some(&self.env),
+            acked: false,
+        })
     }
 
     fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error> {

@@ -1,0 +1,244 @@
+//! A connection that the host has made: bytes in both directions, in the clear or through TLS.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf as _, BytesMut};
+use spout_base::clock::Instant;
+use spout_wire::Secured;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout_at,
+};
+use tokio_util::io::poll_read_buf;
+
+use super::endpoint_grant::Endpoint;
+use crate::{
+    bindings::spout::plugin::network::{Cause, Failure},
+    log::clean,
+};
+
+/// Bytes of one answer to a guest.
+const MOST: usize = 1 << 20;
+
+/// Bytes that are read ahead while a guest waits for several connections.
+const AHEAD: usize = 16 << 10;
+
+/// Bytes of a message to a guest.
+const MESSAGE: usize = 500;
+
+/// A connection of a guest.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Dialled {
+    way: Way,
+    pub(super) endpoint: Arc<Endpoint>,
+    /// The host as the guest has named it, whom a certificate has to be for.
+    host: String,
+    peer: SocketAddr,
+    /// What was read and not taken.
+    ahead: BytesMut,
+    ended: bool,
+}
+
+/// How the bytes go.
+#[derive(Debug)]
+enum Way {
+    Clear(TcpStream),
+    Secure(Box<Secured>),
+    /// A handshake has failed, or is under way.
+    Lost,
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+impl Way {
+    fn io(&mut self) -> io::Result<&mut dyn Duplex> {
+        match self {
+            Self::Clear(stream) => Ok(stream),
+            Self::Secure(stream) => Ok(stream.as_mut()),
+            Self::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl Dialled {
+    pub(super) fn new(stream: TcpStream, peer: SocketAddr, endpoint: Arc<Endpoint>, host: String) -> Self {
+        // What a guest sends, it sends in one piece.
+        drop(stream.set_nodelay(true));
+        Self { way: Way::Clear(stream), endpoint, host, peer, ahead: BytesMut::new(), ended: false }
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Whether it goes through TLS.
+    pub(super) fn secure(&self) -> bool {
+        matches!(self.way, Way::Secure(_))
+    }
+
+    /// Why a secret may not be written to it; none if it may.
+    pub(crate) fn keeps_out(&self) -> Option<Failure> {
+        if self.endpoint.name.is_none() {
+            let add = "name it as one of `endpoints`";
+            return Some(failure(Cause::Denied, format!("a secret is written only to an endpoint; {add}")));
+        }
+        let open = self.endpoint.trust.is_some() && !self.secure();
+        open.then(|| failure(Cause::Denied, "the endpoint has TLS, and this connection has not begun it".into()))
+    }
+
+    /// Goes on with TLS.
+    pub(super) async fn start_tls(&mut self, until: Instant) -> Result<(), Failure> {
+        let Some(trust) = self.endpoint.trust.clone() else {
+            return Err(failure(Cause::Denied, "the spec grants no TLS here; add `tls: true` to the endpoint".into()));
+        };
+        if !self.ahead.is_empty() {
+            return Err(failure(Cause::Tls, "the server has sent more than was read before TLS began".into()));
+        }
+        match std::mem::replace(&mut self.way, Way::Lost) {
+            Way::Clear(stream) => match timeout_at(until, trust.connect(&self.host, stream)).await {
+                Ok(Ok(secured)) => {
+                    self.way = Way::Secure(Box::new(secured));
+                    Ok(())
+                }
+                Ok(Err(error)) => Err(self.failed("the TLS handshake failed", &error)),
+                Err(_) => Err(failure(Cause::TimedOut, format!("{}: the TLS handshake took too long", self.host))),
+            },
+            other => {
+                self.way = other;
+                Err(failure(Cause::Invalid, "TLS has begun already, or has failed".into()))
+            }
+        }
+    }
+
+    /// What there is, at most `most` bytes; nothing at the end.
+    pub(super) async fn read(&mut self, most: usize, until: Instant) -> Result<Vec<u8>, Failure> {
+        let most = most.min(MOST);
+        if !self.ahead.is_empty() {
+            let taken = self.ahead.len().min(most);
+            let bytes = self.ahead.get(..taken).map(<[u8]>::to_vec).unwrap_or_default();
+            self.ahead.advance(taken);
+            return Ok(bytes);
+        }
+        if self.ended || most == 0 {
+            return Ok(Vec::new());
+        }
+        let mut bytes = Vec::with_capacity(most);
+        match timeout_at(until, poll_fn(|cx| self.way.poll_read(cx, &mut bytes))).await {
+            Ok(Ok(read)) => {
+                self.ended = read == 0;
+                // An allocation may be larger than what was asked for.
+                if let Some(more) = bytes.get(most..) {
+                    self.ahead.extend_from_slice(more);
+                    bytes.truncate(most);
+                }
+                Ok(bytes)
+            }
+            Ok(Err(error)) => Err(self.failed("reading", &error)),
+            Err(_) => Err(failure(Cause::TimedOut, format!("{}: nothing came in time", self.host))),
+        }
+    }
+
+    /// Whether it can be read, or has ended; what comes is kept.
+    pub(super) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.ended || !self.ahead.is_empty() {
+            return Poll::Ready(());
+        }
+        self.ahead.reserve(AHEAD);
+        // What goes wrong is said when it is read.
+        match self.way.poll_read(cx, &mut self.ahead) {
+            Poll::Ready(read) => {
+                self.ended = matches!(read, Ok(0));
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// How many of `bytes` were taken.
+    pub(crate) async fn write(&mut self, bytes: &[u8], until: Instant) -> Result<usize, Failure> {
+        let (mut taken, way) = (0, &mut self.way);
+        let writing = async {
+            let io = way.io()?;
+            while let Some(left) = bytes.get(taken..).filter(|left| !left.is_empty()) {
+                match io.write(left).await? {
+                    0 => return Err(io::ErrorKind::WriteZero.into()),
+                    count => taken += count,
+                }
+            }
+            io.flush().await
+        };
+        match timeout_at(until, writing).await {
+            Ok(Ok(())) => Ok(taken),
+            Ok(Err(error)) => Err(self.failed("writing", &error)),
+            Err(_) if taken > 0 => Ok(taken),
+            Err(_) => Err(failure(Cause::TimedOut, format!("{}: the peer took nothing in time", self.host))),
+        }
+    }
+
+    /// Sends no more.
+    pub(super) async fn finish(&mut self, until: Instant) -> Result<(), Failure> {
+        let way = &mut self.way;
+        match timeout_at(until, async { way.io()?.shutdown().await }).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.failed("finishing", &error)),
+            Err(_) => Err(failure(Cause::TimedOut, format!("{}: the peer took nothing in time", self.host))),
+        }
+    }
+
+    fn failed(&self, what: &str, error: &io::Error) -> Failure {
+        let cause = match error.kind() {
+            // What rustls says of a peer.
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Cause::Tls,
+            kind => cause(kind),
+        };
+        failure(cause, format!("{}: {what}: {error}", self.host))
+    }
+}
+
+impl Way {
+    /// Reads into what `into` has room for.
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut impl bytes::BufMut) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Clear(stream) => poll_read_buf(Pin::new(stream), cx, into),
+            Self::Secure(stream) => {
+                // What a write had no time for is still to go.
+                if let Poll::Ready(Err(error)) = Pin::new(stream.as_mut()).poll_flush(cx) {
+                    return Poll::Ready(Err(error));
+                }
+                poll_read_buf(Pin::new(stream.as_mut()), cx, into)
+            }
+            Self::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+}
+
+/// What of the kinds of trouble a guest is told.
+pub(super) fn cause(kind: io::ErrorKind) -> Cause {
+    match kind {
+        io::ErrorKind::ConnectionRefused => Cause::Refused,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Cause::Unreachable,
+        io::ErrorKind::TimedOut => Cause::TimedOut,
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::NotConnected
+        | io::ErrorKind::WriteZero
+        | io::ErrorKind::UnexpectedEof => Cause::Closed,
+        _ => Cause::Other,
+    }
+}
+
+/// What a guest is told.
+pub(crate) fn failure(cause: Cause, message: String) -> Failure {
+    Failure { cause, message: clean(&message, MESSAGE) }
+}
