@@ -19,11 +19,16 @@ use spout_tests::{
 use crate::endure::{self, message};
 
 fn server(site: &Site) -> Result<Option<Daemon>> {
+    server_with(site, &[])
+}
+
+fn server_with(site: &Site, more: &'static [&'static str]) -> Result<Option<Daemon>> {
     let Some(program) = debian::program("nats-server", "usr/sbin/nats-server")? else { return Ok(None) };
     let dir = site.path().join("nats");
     let server = Daemon::start(move |port| {
         let mut command = program.command();
         command.args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--jetstream", "--store_dir"]).arg(&dir);
+        command.args(more);
         command
     })?;
     Ok(Some(server))
@@ -37,9 +42,14 @@ struct Client {
 
 impl Client {
     fn connect(address: &str) -> Result<Self> {
+        Self::connect_as(address, "")
+    }
+
+    /// `who` is what the client says of itself besides, as members of an object.
+    fn connect_as(address: &str, who: &str) -> Result<Self> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        stream.write_all(b"CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB answers 1\r\n")?;
+        write!(stream, "CONNECT {{\"verbose\":false,\"headers\":true{who}}}\r\nSUB answers 1\r\n")?;
         let lines = BufReader::new(stream.try_clone()?);
         Ok(Self { stream, lines })
     }
@@ -228,5 +238,40 @@ fn a_server_that_hangs_lies_or_breaks_off_is_waited_out() -> Result<()> {
     let proxy = Proxy::start(server.address(), vec![Trick::Say(b"INFO {\"auth_required\":true}\r\n".to_vec()); 9])?;
     site.write("spec.yaml", spec(&proxy.address(), "S", "", ""))?;
     site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["nats.denied"])?;
+    Ok(())
+}
+
+#[test]
+fn passwords_and_tokens_are_given_by_the_host() -> Result<()> {
+    let ways: [(&'static [&'static str], &str, &str); 2] = [
+        (
+            &["--user", "reader", "--pass", "s3cret\"word"],
+            ",\"user\":\"reader\",\"pass\":\"s3cret\\\"word\"",
+            ", username: reader",
+        ),
+        (&["--auth", "s3cret\"word"], ",\"auth_token\":\"s3cret\\\"word\"", ""),
+    ];
+    for (arguments, who, settings) in ways {
+        let mut site = Site::new()?;
+        let Some(server) = server_with(&site, arguments)? else { return Ok(()) };
+        let address = server.address();
+        let mut client = Client::connect_as(&address, who)?;
+        client.create("S")?;
+        client.add("S.a", 0, 100)?;
+        let spec = |grants: &str| {
+            spec("broker", "S", "", settings).replace(
+                "{net: [\"broker\"]}",
+                &format!("{{endpoints: {{broker: {{address: \"{address}\"}}}}{grants}}}"),
+            )
+        };
+        site.write("spec.yaml", spec(""))?;
+        site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["nats.denied", "`password`"])?;
+        site.write("spec.yaml", spec(", secrets: {password: {env: SPOUT_TEST_PASSWORD}}"))?;
+        site.environment = vec![("SPOUT_TEST_PASSWORD", "another".into())];
+        let said = site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["nats.denied"])?;
+        ensure!(!said.contains("another"), "{said}");
+        site.environment = vec![("SPOUT_TEST_PASSWORD", "s3cret\"word".into())];
+        endure::complete(&site, 100)?;
+    }
     Ok(())
 }

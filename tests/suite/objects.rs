@@ -27,11 +27,15 @@ const KILLS: u64 = 10;
 
 /// Puts an object that everybody may read.
 fn put(address: &str, path: &str, content: &[u8]) -> Result<()> {
+    put_as(address, path, "public-read", content)
+}
+
+fn put_as(address: &str, path: &str, acl: &str, content: &[u8]) -> Result<()> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     write!(
         stream,
-        "PUT /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nx-amz-acl: public-read\r\nContent-Length: {}\r\n\r\n",
+        "PUT /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nx-amz-acl: {acl}\r\nContent-Length: {}\r\n\r\n",
         content.len()
     )?;
     stream.write_all(content)?;
@@ -181,4 +185,24 @@ fn a_service_that_hangs_lies_or_breaks_off_is_waited_out() -> Result<()> {
     strict.write("spec.yaml", spec(&proxy.address(), "bucket/in/", ""))?;
     strict.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["objects.denied", "AccessDenied"])?;
     Ok(())
+}
+
+#[test]
+fn requests_are_signed_by_the_host() -> Result<()> {
+    let Some(moto) = Moto::start(Door::Open, &["bucket"])? else { return Ok(()) };
+    let mut site = Site::new()?;
+    for number in 0..4 {
+        let (name, content) = object(number, number * 100, (number + 1) * 100)?;
+        put_as(&moto.address(), &format!("bucket/in/a%20{name}"), "private", &content)?;
+    }
+    let plain = spec(&moto.address(), "bucket/in/", "");
+    site.write("spec.yaml", &plain)?;
+    site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["objects.denied", "403"])?;
+    site.environment.push(("SPOUT_TEST_KEY", "very-secret-0123456789".into()));
+    let signed = spec(&moto.address(), "bucket/in/", ", keyId: AKIATEST");
+    site.write("spec.yaml", &signed)?;
+    site.fails(&["run", "spec.yaml", "--until", "idle"], 2, &["secret `key`"])?;
+    let grant = format!("{{net: [\"{}\"], secrets: {{key: {{env: SPOUT_TEST_KEY}}}}}}", moto.address());
+    site.write("spec.yaml", signed.replace(&format!("{{net: [\"{}\"]}}", moto.address()), &grant))?;
+    endure::complete(&site, 400)
 }

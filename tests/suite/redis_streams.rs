@@ -32,6 +32,8 @@ fn server(site: &Site) -> Result<Option<Daemon>> {
     Ok(Some(server))
 }
 
+const PASSWORD: &str = "s3cret \"word\"";
+
 /// Sends commands together; the replies, arrays as their parts with blanks between.
 fn redis(address: &str, commands: &[Vec<String>]) -> Result<Vec<String>> {
     let mut stream = TcpStream::connect(address)?;
@@ -186,5 +188,39 @@ fn a_server_that_hangs_lies_or_breaks_off_is_waited_out() -> Result<()> {
         Proxy::start(server.address(), vec![Trick::Answer(b"-NOAUTH Authentication required.\r\n".to_vec()); 9])?;
     site.write("spec.yaml", spec(&proxy.address(), "s", "", ", value: v"))?;
     site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["redis.denied", "NOAUTH"])?;
+    Ok(())
+}
+
+#[test]
+fn passwords_are_given_by_the_host() -> Result<()> {
+    let mut site = Site::new()?;
+    let Some(server) = server(&site)? else { return Ok(()) };
+    let address = server.address();
+    add(&address, 0, 100)?;
+    let user = ["ACL", "SETUSER", "reader", "on", &format!(">{PASSWORD}"), "~*", "+@all"];
+    redis(&address, &[words(&user), words(&["CONFIG", "SET", "requirepass", PASSWORD])])?;
+    site.environment.push(("SPOUT_TEST_PASSWORD", PASSWORD.into()));
+    let spec = |endpoint: &str, more: &str, grants: &str| {
+        spec(endpoint, "s", "", more).replace(
+            &format!("{{net: [\"{endpoint}\"]}}"),
+            &format!("{{endpoints: {{redis: {{address: \"{address}\"}}}}{grants}}}"),
+        )
+    };
+    let secret = ", secrets: {password: {env: SPOUT_TEST_PASSWORD}}";
+    site.write("spec.yaml", spec("redis", ", value: v", ""))?;
+    site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["redis.denied", "NOAUTH"])?;
+    site.write("spec.yaml", spec(&address, ", value: v", secret))?;
+    endure::complete(&site, 100)?;
+    for more in [", value: v, username: reader", ", value: v, database: 0"] {
+        let mut other = Site::new()?;
+        other.environment.clone_from(&site.environment);
+        other.write("spec.yaml", spec("redis", more, secret))?;
+        endure::complete(&other, 100)?;
+    }
+    let mut other = Site::new()?;
+    other.environment.push(("SPOUT_TEST_PASSWORD", "another".into()));
+    other.write("spec.yaml", spec("redis", ", value: v, username: reader", secret))?;
+    let said = other.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["redis.denied", "WRONGPASS"])?;
+    ensure!(!said.contains("another"), "{said}");
     Ok(())
 }

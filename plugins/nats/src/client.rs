@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use spout_guest::{
     Error, Result,
     net::{Backoff, Wire, trouble},
+    secret::{Form, Secret},
 };
 
 use crate::protocol::{Frame, Message, Wrong, frame};
@@ -20,6 +21,7 @@ const ANSWERS: u64 = 1;
 #[derive(Debug)]
 pub(crate) struct Client {
     address: String,
+    username: Option<String>,
     max_message: usize,
     link: Option<Link>,
     backoff: Backoff,
@@ -60,8 +62,8 @@ struct Answer {
 }
 
 impl Client {
-    pub(crate) fn new(address: String, max_message: usize) -> Self {
-        Self { address, max_message, link: None, backoff: Backoff::default(), connections: 0 }
+    pub(crate) fn new(address: String, username: Option<String>, max_message: usize) -> Self {
+        Self { address, username, max_message, link: None, backoff: Backoff::default(), connections: 0 }
     }
 
     /// Which connection this is; a consumer lives no longer than its subscription.
@@ -139,7 +141,7 @@ impl Client {
     }
 
     fn connect(&mut self, until: Instant) -> Result<Link> {
-        let wire = Wire::connect(&self.address, until)
+        let wire = Wire::connect_plain(&self.address, until)
             .map_err(|error| trouble("nats", &self.address, &error, &mut self.backoff))?;
         let mut link = Link { wire, inbox: String::new(), requests: 0 };
         let Frame::Info(info) = link.frame(self, until)? else {
@@ -148,13 +150,12 @@ impl Client {
         let info: Info = serde_json::from_slice(&info)
             .map_err(|_| self.again("nats.protocol", "what it says of itself is not JSON"))?;
         if info.tls_required {
-            return Err(Error::fatal(
-                "nats.tls",
-                format!("{} wants TLS, which this plugin does not have", self.address),
-            ));
+            let secured = link.wire.start_tls(until);
+            secured.map_err(|error| trouble("nats", &self.address, &error, &mut self.backoff))?;
         }
-        if info.auth_required {
-            let what = format!("{} wants a password, which this plugin does not have", self.address);
+        let password = Secret::named("password").ok();
+        if password.is_none() && (info.auth_required || self.username.is_some()) {
+            let what = format!("{} wants a password; grant the secret `password` under `secrets`", self.address);
             return Err(Error::fatal("nats.denied", what));
         }
         if !info.headers {
@@ -171,8 +172,21 @@ impl Client {
             "protocol": 1, "lang": "rust", "version": "0.1.0", "name": "spout",
         });
         let inbox = &link.inbox;
-        let begin = format!("CONNECT {hello}\r\nSUB {inbox}.{ANSWERS}.* {ANSWERS}\r\nPING\r\n");
-        link.send(self, &begin, until)?;
+        let rest = format!("\r\nSUB {inbox}.{ANSWERS}.* {ANSWERS}\r\nPING\r\n");
+        match password {
+            None => link.send(self, &format!("CONNECT {hello}{rest}"), until)?,
+            Some(password) => {
+                // The host writes the password into the object: it is never here.
+                let open = hello.to_string().trim_end_matches('}').to_owned();
+                let user = match &self.username {
+                    None => r#""auth_token":"#.to_owned(),
+                    Some(user) => format!(r#""user":{},"pass":"#, Json::from(user.as_str())),
+                };
+                link.send(self, &format!("CONNECT {open},{user}"), until)?;
+                link.wire.send_secret(&password, Form::Json, until)?;
+                link.send(self, &format!("}}{rest}"), until)?;
+            }
+        }
         loop {
             match link.frame(self, until)? {
                 Frame::Pong => return Ok(link),

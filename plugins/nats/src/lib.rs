@@ -31,8 +31,10 @@ register! {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
-    /// Where the server listens, as in `nats:4222`.
+    /// Where the server listens, as in `nats:4222`, or the name of an endpoint of the spec.
     pub address: String,
+    /// The user whose password is the secret `password`. Left out, the secret is a token.
+    pub username: Option<String>,
     /// Only messages with this subject: `orders.*.new`, `orders.>`.
     pub subject: Option<String>,
     /// Most bytes of a message with its headers; a larger one stops the pipeline.
@@ -53,7 +55,8 @@ pub struct Nats {
 
 impl Nats {
     fn reader(&self, stream: &str) -> Reader {
-        let client = Client::new(self.settings.address.clone(), self.settings.max_message);
+        let client =
+            Client::new(self.settings.address.clone(), self.settings.username.clone(), self.settings.max_message);
         Reader::new(client, stream, self.settings.subject.clone())
     }
 

@@ -87,7 +87,7 @@ fn bad_servers_are_errors_that_say_what_to_do() {
         ("PING\r\n", vec![], "nats.protocol", true),
         ("INFO {\r\n", vec![], "nats.protocol", true),
         ("INFO {\"auth_required\":true}\r\n", vec![], "nats.denied", false),
-        ("INFO {\"tls_required\":true}\r\n", vec![], "nats.tls", false),
+        ("INFO {\"tls_required\":true}\r\n", vec![], "nats.denied", false),
         ("INFO {}\r\n", vec![], "nats.version", false),
         (INFO, vec![("CONNECT", "-ERR 'Authorization Violation'\r\n")], "nats.denied", false),
         (INFO, vec![("CONNECT", "-ERR 'maximum connections exceeded'\r\n")], "nats.unavailable", true),

@@ -1,14 +1,18 @@
 //! Requests to the service.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use spout_guest::{
     Error, Result,
     net::{Backoff, Client, HttpError, Request, Response},
     now,
+    secret::{Aws, Secret, Unsigned},
 };
 
-use crate::listing::{Listing, Object, encoded, parse};
+use crate::{
+    listing::{Listing, Object, encoded, parse},
+    settings::Settings,
+};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,6 +27,9 @@ pub(crate) struct Bucket {
     endpoint: String,
     name: String,
     prefix: String,
+    region: String,
+    /// The id of the key and the key itself, which the host has.
+    key: Option<(String, Secret)>,
     client: Client,
     backoff: Backoff,
     /// When the fetch has to be over.
@@ -38,7 +45,7 @@ pub(crate) enum Failed {
 }
 
 impl Bucket {
-    pub(crate) fn new(endpoint: &str, topic: &str) -> Result<Self> {
+    pub(crate) fn new(settings: &Settings, topic: &str) -> Result<Self> {
         let (name, prefix) = topic.split_once('/').unwrap_or((topic, ""));
         let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         if name.is_empty() || !name.bytes().all(letters) {
@@ -46,8 +53,17 @@ impl Bucket {
                 "the topic `{topic}` does not begin with a bucket: BUCKET/PREFIX"
             )));
         }
+        let key = match &settings.key_id {
+            None => None,
+            Some(id) => {
+                let wanted = |_| Error::invalid_config("`keyId` needs the secret `key`; grant it under `secrets`");
+                Some((id.clone(), Secret::named("key").map_err(wanted)?))
+            }
+        };
         Ok(Self {
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            endpoint: settings.endpoint.trim_end_matches('/').to_owned(),
+            region: settings.region.clone(),
+            key,
             name: name.to_owned(),
             prefix: prefix.to_owned(),
             client: Client::new().max_body(ANSWER),
@@ -61,14 +77,31 @@ impl Bucket {
         self.until = now() + time;
     }
 
-    fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
-        let url = format!("{}/{}{path}", self.endpoint, self.name);
+    /// Gets what is at a path of the bucket, which is escaped; the query is not.
+    fn get(&mut self, path: &str, query: &[(&str, &str)], headers: &[(&str, &str)]) -> Result<Response> {
+        let pairs: Vec<String> =
+            query.iter().map(|(name, value)| format!("{}={}", encoded(name, false), encoded(value, false))).collect();
+        let begin = if pairs.is_empty() { "" } else { "?" };
+        let path = format!("/{}{path}", self.name);
+        let url = format!("{}{path}{begin}{}", self.endpoint, pairs.join("&"));
+        let signed = self.sign(&path, query, headers);
+        let mut all = headers.to_vec();
+        all.extend(signed.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let left = PATIENCE.min(self.until.saturating_duration_since(now()));
-        match self.client.clone().timeout(left).send(&Request { method: "GET", url: &url, headers, body: &[] }) {
+        match self.client.clone().timeout(left).send(&Request { method: "GET", url: &url, headers: &all, body: &[] }) {
             Ok(response) => Ok(response),
             Err(error @ (HttpError::Io(_) | HttpError::Protocol(_))) => Err(self.again(error.into())),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The headers that sign a request, if there is a key.
+    fn sign(&self, path: &str, query: &[(&str, &str)], headers: &[(&str, &str)]) -> Vec<(String, String)> {
+        let Some((key_id, key)) = &self.key else { return Vec::new() };
+        let host = self.endpoint.split_once("://").map_or("", |(_, host)| host);
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let aws = Aws { key_id, key, region: &self.region, service: "s3" };
+        aws.sign(&Unsigned { method: "GET", host, path, query, headers, body: b"", at })
     }
 
     /// Trouble that passes is waited out a little longer each time.
@@ -97,13 +130,12 @@ impl Bucket {
 
     /// A part of the objects below the prefix, in the order of their names: those after `after`, or what `more` leads to.
     pub(crate) fn list(&mut self, after: Option<&str>, more: Option<&str>) -> Result<Listing> {
-        let mut path = format!("?list-type=2&encoding-type=url&max-keys=1000&prefix={}", encoded(&self.prefix, false));
-        if let Some(more) = more {
-            path += &format!("&continuation-token={}", encoded(more, false));
-        } else if let Some(after) = after {
-            path += &format!("&start-after={}", encoded(after, false));
-        }
-        let response = self.get(&path, &[])?;
+        let prefix = self.prefix.clone();
+        let mut query =
+            vec![("list-type", "2"), ("encoding-type", "url"), ("max-keys", "1000"), ("prefix", prefix.as_str())];
+        query.extend(more.map(|more| ("continuation-token", more)));
+        query.extend(after.filter(|_| more.is_none()).map(|after| ("start-after", after)));
+        let response = self.get("", &query, &[])?;
         if response.status != 200 {
             return Err(self.refused(&response));
         }
@@ -141,7 +173,7 @@ impl Bucket {
         let range = format!("bytes={from}-{}", from.saturating_add(length).saturating_sub(1));
         let headers = [("Range", range.as_str()), ("If-Match", object.etag.as_str())];
         let headers = headers.get(..if object.etag.is_empty() { 1 } else { 2 }).unwrap_or_default();
-        let response = self.get(&format!("/{}", encoded(&object.key, true)), headers).map_err(Failed::Other)?;
+        let response = self.get(&format!("/{}", encoded(&object.key, true)), &[], headers).map_err(Failed::Other)?;
         let whole = u64::try_from(response.body.len()).unwrap_or(u64::MAX);
         match response.status {
             206 if whole == length => {}

@@ -42,7 +42,7 @@ impl Source for Objects {
 
     fn open(topic: &str, settings: Settings) -> Result<Self> {
         settings.check()?;
-        Bucket::new(&settings.endpoint, topic)?;
+        Bucket::new(&settings, topic)?;
         Ok(Self { topic: topic.to_owned(), settings })
     }
 
@@ -55,6 +55,6 @@ impl Source for Objects {
     }
 
     fn read(&mut self, _: u32) -> Result<Reader> {
-        Ok(Reader::new(Bucket::new(&self.settings.endpoint, &self.topic)?, self.settings.clone()))
+        Ok(Reader::new(Bucket::new(&self.settings, &self.topic)?, self.settings.clone()))
     }
 }

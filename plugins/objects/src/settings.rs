@@ -10,6 +10,11 @@ use spout_guest::{Error, Result};
 pub struct Settings {
     /// Where the service listens: `http://minio:9000`. The bucket is a part of the path.
     pub endpoint: String,
+    /// The id of the key that requests are signed with; the key is the secret `key`. Left out, requests are not signed.
+    pub key_id: Option<String>,
+    /// The region that signatures name.
+    #[serde(default = "region")]
+    pub region: String,
     /// Which objects come first, and so which ones are new: `name` or `modified`.
     #[serde(default)]
     pub order: Order,
@@ -39,6 +44,10 @@ pub enum Order {
     Name,
     /// By the time at which they were written.
     Modified,
+}
+
+fn region() -> String {
+    "us-east-1".to_owned()
 }
 
 fn window() -> u64 {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use spout_guest::{
     Error, Result,
     net::{Backoff, Wire, trouble},
+    secret::{Form, Secret},
 };
 
 use crate::resp::{Parser, Value, Wrong, command};
@@ -18,6 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Client {
     address: String,
+    username: Option<String>,
     database: u32,
     wire: Option<Wire>,
     backoff: Backoff,
@@ -52,8 +54,8 @@ impl Commands {
 }
 
 impl Client {
-    pub(crate) fn new(address: String, database: u32) -> Self {
-        Self { address, database, wire: None, backoff: Backoff::default() }
+    pub(crate) fn new(address: String, username: Option<String>, database: u32) -> Self {
+        Self { address, username, database, wire: None, backoff: Backoff::default() }
     }
 
     /// Sends one command; its reply, which is no error.
@@ -100,6 +102,7 @@ impl Client {
     fn connect(&mut self, until: Instant) -> Result<Wire> {
         let connected = Wire::connect(&self.address, until);
         let mut wire = connected.map_err(|error| trouble("redis", &self.address, &error, &mut self.backoff))?;
+        self.login(&mut wire, until)?;
         if self.database > 0 {
             let mut select = Commands::default();
             select.add(&["SELECT", &self.database.to_string()]);
@@ -110,6 +113,34 @@ impl Client {
             replies.into_iter().try_for_each(|reply| self.sound(reply).map(drop))?;
         }
         Ok(wire)
+    }
+
+    /// Says who we are, where the spec grants a password. The host writes it: it is never here.
+    fn login(&mut self, wire: &mut Wire, until: Instant) -> Result<()> {
+        let Ok(password) = Secret::named("password") else {
+            let wanted = "a `username` needs the secret `password`; grant it under `secrets`";
+            return if self.username.is_none() { Ok(()) } else { Err(Error::invalid_config(wanted)) };
+        };
+        let (count, user) = match &self.username {
+            None => (2, String::new()),
+            Some(user) => (3, format!("${}\r\n{user}\r\n", user.len())),
+        };
+        let begin = format!("*{count}\r\n$4\r\nAUTH\r\n{user}${}\r\n", password.len());
+        let sent = wire.send(begin.as_bytes(), until);
+        sent.map_err(|error| trouble("redis", &self.address, &error, &mut self.backoff))?;
+        wire.send_secret(&password, Form::Raw, until)?;
+        let end = Commands { bytes: b"\r\n".to_vec(), count: 1 };
+        let replies = exchange(wire, &end, SMALL, until).map_err(|error| match self.failed(error) {
+            Failed::TooLarge => Error::fatal("redis.large", "the reply to AUTH is too large"),
+            Failed::Other(error) => error,
+        })?;
+        replies.into_iter().try_for_each(|reply| match reply {
+            // Without a password in the server, any is one too many.
+            Value::Error(said) if !said.starts_with("LOADING") => {
+                Err(Error::fatal("redis.denied", format!("{} says: {said}", self.address)))
+            }
+            reply => self.sound(reply).map(drop),
+        })
     }
 
     /// A reply that says what was asked for; an error is one here too.

@@ -44,7 +44,7 @@ impl SharedSource for RedisStreams {
 
     fn open(topic: &str, settings: Settings) -> Result<Self> {
         settings.check()?;
-        let client = Client::new(settings.address, settings.database);
+        let client = Client::new(settings.address, settings.username, settings.database);
         let form = Form { value: settings.value, key: settings.key };
         Ok(Self(Reader::new(client, Topic::parse(topic)?, form, settings.max_entry)))
     }

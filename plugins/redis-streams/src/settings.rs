@@ -8,8 +8,10 @@ use spout_guest::{Error, Result};
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
-    /// Where the server listens, as in `redis:6379`.
+    /// Where the server listens, as in `redis:6379`, or the name of an endpoint of the spec.
     pub address: String,
+    /// The user whose password is the secret `password`. Left out, the password is that of the default user.
+    pub username: Option<String>,
     /// The number of the database that has the streams.
     #[serde(default)]
     pub database: u32,

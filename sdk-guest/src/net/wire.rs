@@ -1,17 +1,20 @@
 //! A connection for protocols in frames: what has come is kept until a whole frame is there, and everything ends at a deadline.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
 
-use super::{Backoff, TcpStream};
-use crate::Error;
+use super::{Backoff, Connection};
+use crate::{
+    Error,
+    secret::{Form, Secret},
+};
 
 /// Bytes read at once.
-const READ: usize = 64 << 10;
+const READ: usize = 256 << 10;
 
 /// A connection with a buffer of what has come and was not used.
 ///
@@ -32,20 +35,45 @@ const READ: usize = 64 << 10;
 /// ```
 #[derive(Debug)]
 pub struct Wire {
-    stream: TcpStream,
+    connection: Connection,
     got: BytesMut,
-    /// Where reads put what comes; it is allocated once.
-    chunk: Vec<u8>,
 }
 
 impl Wire {
-    /// Connects to `host:port`.
+    /// Connects to `host:port`, or to the endpoint of this name, with TLS if the spec gives the endpoint TLS.
     ///
     /// # Errors
-    /// As for [`TcpStream::connect`].
-    pub fn connect(address: &str, until: Instant) -> io::Result<Self> {
-        let stream = TcpStream::connect_within(address, left(until)?)?;
-        Ok(Self { stream, got: BytesMut::new(), chunk: vec![0; READ] })
+    /// As for [`Connection::open`].
+    pub fn connect(to: &str, until: Instant) -> io::Result<Self> {
+        Ok(Self { connection: Connection::open(to, left(until)?)?, got: BytesMut::new() })
+    }
+
+    /// As [`Wire::connect`], and in the clear until [`Wire::start_tls`].
+    ///
+    /// # Errors
+    /// As for [`Connection::open_plain`].
+    pub fn connect_plain(to: &str, until: Instant) -> io::Result<Self> {
+        Ok(Self { connection: Connection::open_plain(to, left(until)?)?, got: BytesMut::new() })
+    }
+
+    /// Goes on with TLS. What came in the clear and was not used would be taken for what comes by TLS, so it is refused.
+    ///
+    /// # Errors
+    /// As for [`Connection::start_tls`].
+    pub fn start_tls(&mut self, until: Instant) -> io::Result<()> {
+        if !self.got.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the server sent more before TLS than it may"));
+        }
+        self.connection.start_tls(left(until)?)
+    }
+
+    /// Has the host write a secret.
+    ///
+    /// # Errors
+    /// As for [`Secret::send_as`].
+    pub fn send_secret(&mut self, secret: &Secret, form: Form<'_>, until: Instant) -> Result<(), Error> {
+        self.connection.set_write_timeout(left(until)?);
+        secret.send_as(&mut self.connection, form)
     }
 
     /// Sends all of `bytes`.
@@ -54,8 +82,8 @@ impl Wire {
     /// `TimedOut` at the deadline, or as the system says.
     pub fn send(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {
         while !bytes.is_empty() {
-            self.stream.set_write_timeout(left(until)?);
-            let count = self.stream.write(bytes)?;
+            self.connection.set_write_timeout(left(until)?);
+            let count = self.connection.write(bytes)?;
             bytes = bytes.get(count..).unwrap_or_default();
         }
         Ok(())
@@ -75,12 +103,12 @@ impl Wire {
             if let Some(found) = parse(&mut self.got)? {
                 return Ok(found);
             }
-            self.stream.set_read_timeout(left(until)?);
-            let count = self.stream.read(&mut self.chunk)?;
-            if count == 0 {
+            self.connection.set_read_timeout(left(until)?);
+            let came = self.connection.receive(READ)?;
+            if came.is_empty() {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection").into());
             }
-            self.got.extend_from_slice(self.chunk.get(..count).unwrap_or_default());
+            self.got.extend_from_slice(&came);
         }
     }
 }
@@ -95,13 +123,14 @@ fn left(until: Instant) -> io::Result<Duration> {
     }
 }
 
-/// What a failed connection is to the host: what no retry mends, a missing grant or an address that is none, is said as such;
+/// What a failed connection is to the host: what no retry mends, a missing grant, an address that is none or a peer that cannot prove who it is, is said as such;
 /// anything else is `NAME.io` and retried after the next wait of `backoff`.
 #[must_use]
 pub fn trouble(name: &str, address: &str, error: &io::Error, backoff: &mut Backoff) -> Error {
     let message = format!("{address}: {error}");
     match error.kind() {
         io::ErrorKind::PermissionDenied => Error::fatal(&format!("{name}.denied"), message),
+        io::ErrorKind::InvalidData => Error::fatal(&format!("{name}.tls"), message),
         io::ErrorKind::InvalidInput => Error::invalid_config(message),
         _ => Error::Retriable { code: format!("{name}.io"), message, after: Some(backoff.next()) },
     }
