@@ -71,6 +71,17 @@ pub(crate) struct Said<'a> {
     pub(crate) transaction: Option<Transaction>,
 }
 
+impl Said<'_> {
+    /// About as many bytes as it takes, so that large values are not moved while they are written.
+    fn bytes(&self) -> usize {
+        const CELL: usize = 16;
+        let cells = self.before.into_iter().chain(self.after).flatten();
+        let names = self.columns.iter().map(|column| 2 * (column.name.len() + CELL)).sum::<usize>();
+        let values = cells.map(|cell| if let Cell::Text(text) = cell { text.len() } else { 0 }).sum::<usize>();
+        values.saturating_add(names).saturating_add(CELL * CELL)
+    }
+}
+
 /// The code of messages whose text is none.
 const NOT_UTF8: &[u8] =
     b"postgres.not-utf8 a value is not UTF-8: the database does not say in which encoding it is (SQL_ASCII)";
@@ -90,7 +101,7 @@ pub(crate) struct Rendered {
 /// Writes the message, with the key of its row.
 #[must_use]
 pub(crate) fn message(said: &Said<'_>, format: Format) -> Rendered {
-    let mut value = Vec::new();
+    let mut value = Vec::with_capacity(said.bytes());
     match format {
         Format::Envelope => envelope(&mut value, said),
         Format::Flat => flat(&mut value, said),

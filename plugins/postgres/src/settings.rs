@@ -46,7 +46,7 @@ fn server() -> String {
 }
 
 fn largest() -> u32 {
-    64 << 20
+    32 << 20
 }
 
 /// Whether rows come before changes.

@@ -61,6 +61,36 @@ fn rows_on_both_sides_of_the_last_one_read_change() -> Result<()> {
     Ok(())
 }
 
+/// The server compares keys, by their types and collations: a program would have `Z` before `a`.
+#[test]
+fn keys_are_compared_as_the_server_does() -> Result<()> {
+    let Some(server) = Postgres::start("")? else { return Ok(()) };
+    server.sql(&[
+        "create table words (word text collate \"en-x-icu\", n int, id int, v text, primary key (word, n))",
+        "insert into words select chr(65 + i % 26 + 32 * (i / 26 % 2)), i, i, '' from generate_series(0, 2599) i",
+        "update words set v = repeat('x', 200000) where id = (select min(id) from words where word = 'm')",
+        "create publication pub for table words",
+    ])?;
+    let site = Site::new()?;
+    let fetch = "timeout: 100ms, messages: 100";
+    site.write("spec.yaml", spec(&server, ", maxMessage: 65536", fetch, "commit: {flush: {rows: 100, time: 50ms}}"))?;
+    site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["postgres.too-large"])?;
+    let last = place(&site)?["rest"]["after"]["key"][0][1].to_string().to_lowercase();
+    ensure!(last.as_str() >= "\"c\"" && last.as_str() <= "\"l\"", "{last} was read last");
+    server.sql(&[
+        "delete from words where word = 'Z'",
+        "update words set v = 'new' where word in ('a', 'A', 'z')",
+        "insert into words values ('B', -1, 10001, 'it''s'), ('Y', -1, 10002, '\\')",
+    ])?;
+    site.write("spec.yaml", spec(&server, "", fetch, QUICK))?;
+    read_all(&site)?;
+    let all = messages(&site)?;
+    same(&replay(&all)?, &truth(&server, "words", "word, n, id, v")?)?;
+    let count = |op: &str| all.iter().filter(|message| message.op() == op).count();
+    ensure!((count("c"), count("u"), count("d")) == (1, 100, 0), "{} {} {}", count("c"), count("u"), count("d"));
+    Ok(())
+}
+
 /// A value of every type that is one of a kind, and what the server itself makes of them.
 const KINDS: [(&str, &str, &str); 22] = [
     ("b", "bool", "true"),

@@ -133,6 +133,30 @@ fn trouble_has_a_name() -> Result<()> {
 }
 
 #[test]
+fn the_latest_is_what_comes_from_now_on() -> Result<()> {
+    let Some(server) = Postgres::start("")? else { return Ok(()) };
+    server.sql(&[
+        "create table t (id int primary key)",
+        "create publication pub for table t",
+        "insert into t values (1)",
+    ])?;
+    let site = Site::new()?;
+    site.write(
+        "spec.yaml",
+        spec(&server, "", "timeout: 100ms", QUICK).replace("    topic:", "    start: latest\n    topic:"),
+    )?;
+    for id in 2..4 {
+        read_all(&site)?;
+        server.sql(&[&format!("insert into t values ({id})")])?;
+    }
+    read_all(&site)?;
+    let found: Vec<_> =
+        messages(&site)?.iter().map(|one| format!("{} {}", one.op(), one.value["after"]["id"])).collect();
+    ensure!(found == ["c 2", "c 3"], "{found:?}");
+    Ok(())
+}
+
+#[test]
 fn every_promise_of_a_source_is_kept() -> Result<()> {
     let Some(server) = Postgres::start("")? else { return Ok(()) };
     server.sql(&[

@@ -77,6 +77,38 @@ fn what_proves_too_little_is_not_answered() {
     check(vec![error("53300", "too many clients")], &Position::at(0), "postgres.unavailable", true);
 }
 
+/// A server that says nothing, and one that sends a message that never ends.
+#[test]
+fn slow_servers_are_not_waited_for() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endless = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (silent_at, endless_at) = (silent.local_addr().unwrap(), endless.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = endless.accept().unwrap();
+        let mut bytes = b"NR\0\0\xff\xff".iter().copied().chain(std::iter::repeat(0));
+        while std::io::Write::write_all(&mut stream, &[bytes.next().unwrap()]).is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    });
+    let ask = |address: std::net::SocketAddr, code: &'static str| {
+        std::thread::spawn(move || {
+            let (settings, _) = serve(End::Close, vec![]);
+            let settings = Settings { address: address.to_string(), ..settings };
+            let begun = std::time::Instant::now();
+            let error =
+                Postgres::open("pub", settings).unwrap().resolve(0, Criteria::Latest, limits().timeout).unwrap_err();
+            assert!(
+                matches!(&error, Error::Retriable { code: found, .. } if found == code),
+                "{error} instead of {code}"
+            );
+            // The host ends a call after ten seconds.
+            assert!(begun.elapsed() < std::time::Duration::from_secs(9), "{:?}", begun.elapsed());
+        })
+    };
+    let asked = [ask(silent_at, "postgres.unreachable"), ask(endless_at, "postgres.slow")];
+    asked.into_iter().for_each(|asked| asked.join().unwrap());
+}
+
 /// A server that lets us in without its own proof, or with a wrong one, does not know the password.
 #[test]
 fn a_server_proves_itself() {
