@@ -87,7 +87,8 @@ fn longest(stderr: ChildStderr) -> JoinHandle<Duration> {
         let mut begun: Vec<Duration> = Vec::new();
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             let Ok(line) = serde_json::from_str::<Value>(&line) else { continue };
-            let (Some(at), Some(text)) = (line["timestamp"].as_str().and_then(seconds), line["fields"]["message"].as_str())
+            let (Some(at), Some(text)) =
+                (line["timestamp"].as_str().and_then(seconds), line["fields"]["message"].as_str())
             else {
                 continue;
             };
@@ -136,7 +137,10 @@ fn measure(specs: &[&str], text: Option<String>, pace: Pace) -> Result<Row> {
     host.running.end()?;
     let stop = since.elapsed();
     let call = call.join().ok().context("the reader panicked")?;
-    ensure!(site.number("select count(*) from honest", None)? == kept.sent, "rows of the neighbour are lost or doubled");
+    ensure!(
+        site.number("select count(*) from honest", None)? == kept.sent,
+        "rows of the neighbour are lost or doubled"
+    );
     Ok(Row { kept, peak, call, stop })
 }
 
@@ -167,7 +171,16 @@ fn a_hostile_plugin_costs_its_quota_and_its_neighbour_nothing() -> Result<()> {
                 row.stop.as_secs_f64(),
                 later.as_secs_f64()
             ));
-            late = (later > LATER).then(|| format!("{deed}: rows of the neighbour were {later:?} late"));
+            late = None;
+            if later > LATER {
+                // Whether it is the plugin that is in the way, or somebody else on this machine: those are there without it, too.
+                let again = measure(&[], None, pace)?.kept.lag;
+                if row.kept.lag > again + LATER {
+                    late = Some(format!(
+                        "{deed}: rows of the neighbour were {later:?} late, and {again:?} without it then"
+                    ));
+                }
+            }
             if more > QUOTA + OVERHEAD {
                 wrong.push(format!("{deed}: {more} MiB more than without it"));
             }

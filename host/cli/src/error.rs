@@ -208,7 +208,9 @@ impl Coded for Error {
         match self {
             Self::Usage { .. } | Self::UnknownCode { .. } | Self::NoProject { .. } => Kind::Spec,
             Self::Terminal { .. } | Self::OutputFormat { .. } => Kind::Spec,
-            Self::NotAFile { .. } | Self::Token { .. } | Self::HardenedCommand { .. } | Self::HardenedServer => Kind::Spec,
+            Self::NotAFile { .. } | Self::Token { .. } | Self::HardenedCommand { .. } | Self::HardenedServer => {
+                Kind::Spec
+            }
             Self::NoTests { .. } => Kind::Spec,
             Self::TestsFailed { .. } | Self::DeadLetters { .. } => Kind::Message,
             Self::WriteFile { .. }

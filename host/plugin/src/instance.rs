@@ -83,7 +83,9 @@ impl Instance {
         let leash = Leash::new(limit + GRACE, &task.draining, &turns);
         let opened = leash.hold(pre.instantiate_async(&mut store)).await;
         match opened {
-            Ok(Ok(instance)) => Ok(Self { store, instance, task: Arc::new(task.clone()), limit, calling: false, turns }),
+            Ok(Ok(instance)) => {
+                Ok(Self { store, instance, task: Arc::new(task.clone()), limit, calling: false, turns })
+            }
             Ok(Err(error)) => Err(failure(task, &store, limit, "instantiate", &error)),
             Err(overrun) => Err(overran(task, "instantiate", limit, overrun)),
         }

@@ -106,7 +106,9 @@ fn keep(named: &Named, what: &str) -> Result<(), Error> {
     if kept.ports {
         tracing::info!("hardened: this process has the files and TCP ports that {what}, and few system calls");
     } else {
-        tracing::warn!("hardened by files and system calls only: this kernel cannot restrict TCP ports, which takes Linux 6.7");
+        tracing::warn!(
+            "hardened by files and system calls only: this kernel cannot restrict TCP ports, which takes Linux 6.7"
+        );
     }
     Ok(())
 }

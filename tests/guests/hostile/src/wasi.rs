@@ -8,7 +8,8 @@ use wasip2::{
     filesystem::{
         preopens,
         types::{
-            self as files, Advice, Descriptor, DescriptorFlags, DirectoryEntryStream, NewTimestamp, OpenFlags, PathFlags,
+            self as files, Advice, Descriptor, DescriptorFlags, DirectoryEntryStream, NewTimestamp, OpenFlags,
+            PathFlags,
         },
     },
     io::{
@@ -188,9 +189,7 @@ const DEEDS: &[(&str, Deed)] = &[
             matches!(names.resolve_next_address(), Ok(Some(_)))
         })
     }),
-    ("sockets/ip-name-lookup.resolve-next-address", || {
-        forged!(ResolveAddressStream).resolve_next_address().is_ok()
-    }),
+    ("sockets/ip-name-lookup.resolve-next-address", || forged!(ResolveAddressStream).resolve_next_address().is_ok()),
     ("sockets/ip-name-lookup.subscribe", || {
         drop(forged!(ResolveAddressStream).subscribe());
         true
@@ -230,7 +229,8 @@ const DEEDS: &[(&str, Deed)] = &[
     ("sockets/tcp.receive-buffer-size", || tcp().receive_buffer_size().is_ok_and(|size| size > 1 << 30)),
     ("sockets/tcp.set-receive-buffer-size", || {
         let socket = tcp();
-        socket.set_receive_buffer_size(u64::MAX).is_ok() && socket.receive_buffer_size().is_ok_and(|size| size > 1 << 30)
+        socket.set_receive_buffer_size(u64::MAX).is_ok()
+            && socket.receive_buffer_size().is_ok_and(|size| size > 1 << 30)
     }),
     ("sockets/tcp.send-buffer-size", || tcp().send_buffer_size().is_ok_and(|size| size > 1 << 30)),
     ("sockets/tcp.set-send-buffer-size", || {
