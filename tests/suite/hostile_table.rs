@@ -171,7 +171,16 @@ fn a_hostile_plugin_costs_its_quota_and_its_neighbour_nothing() -> Result<()> {
                 row.stop.as_secs_f64(),
                 later.as_secs_f64()
             ));
-            late = (later > LATER).then(|| format!("{deed}: rows of the neighbour were {later:?} late"));
+            late = None;
+            if later > LATER {
+                // Whether it is the plugin that is in the way, or somebody else on this machine: those are there without it, too.
+                let again = measure(&[], None, pace)?.kept.lag;
+                if row.kept.lag > again + LATER {
+                    late = Some(format!(
+                        "{deed}: rows of the neighbour were {later:?} late, and {again:?} without it then"
+                    ));
+                }
+            }
             if more > QUOTA + OVERHEAD {
                 wrong.push(format!("{deed}: {more} MiB more than without it"));
             }

@@ -8,7 +8,7 @@ use spout_tests::{Site, guests};
 
 /// How many calls an instance has before the one that it crashes in, and where it is used.
 fn plans() -> Vec<(&'static str, u32)> {
-    let few = |n: &u32| *n <= 20 || n % 20 == 0;
+    let few = |n: &u32| *n <= 10 || n % 40 == 0;
     let at = |place: &'static str, numbers: Vec<u32>| numbers.into_iter().map(move |n| (place, n));
     let some: Vec<u32> = (1..=200).filter(few).collect();
     at("stream", (1..=200).collect()).chain(at("decoder", some.clone())).chain(at("node", some)).collect()

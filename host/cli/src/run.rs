@@ -16,8 +16,8 @@ use spout_consumer::ConsumerSpec;
 use spout_data::ByteSize;
 use spout_pipeline::{Host, RunOptions, Until, Update};
 use spout_producer::Class;
-use spout_server::Inside;
 use spout_repo::Store;
+use spout_server::Inside;
 use spout_spec::{Loaded, all_handlers, load_every};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -206,8 +206,10 @@ impl Run {
         }
         let Some(missing) = self.reset_node.iter().find(|name| !there.contains(*name)) else { return Ok(()) };
         let named: Vec<String> = there.iter().map(|name| format!("`{name}`")).collect();
-        let has = if named.is_empty() { "there are none".to_owned() } else { format!("there are {}", named.join(", ")) };
-        let what = format!("`--reset-node {missing}` names no handler of these pipelines or of their last commits; {has}");
+        let has =
+            if named.is_empty() { "there are none".to_owned() } else { format!("there are {}", named.join(", ")) };
+        let what =
+            format!("`--reset-node {missing}` names no handler of these pipelines or of their last commits; {has}");
         Err(Error::Usage { verb: "run", what }.into())
     }
 

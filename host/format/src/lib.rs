@@ -16,6 +16,7 @@ mod fit;
 mod fuzz;
 mod merge;
 mod ndjson;
+mod pages;
 mod parquet;
 mod stored;
 
@@ -39,6 +40,7 @@ pub use error::Error;
 pub use fit::{Misfit, misfits};
 pub use merge::{Clash, adapt, merge};
 pub use ndjson::{json_rows, options as json_options};
+pub use pages::measured_pages;
 use spout_base::error::Cause;
 pub use stored::{Stored, in_parquet, nanos_name};
 

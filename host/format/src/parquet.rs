@@ -1,5 +1,7 @@
 //! Parquet: snappy, dictionaries, statistics by column chunk, no bloom filters.
 
+use std::io::Cursor;
+
 use ::arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bytes::Bytes;
 use parquet::{
@@ -9,7 +11,8 @@ use parquet::{
 };
 
 use super::{
-    Batches, ColumnStatistics, Error, Format, batches, columns, decode_error, encode_error, stored::in_parquet,
+    Batches, ColumnStatistics, Error, Format, batches, columns, decode_error, encode_error, measured_pages,
+    stored::in_parquet,
 };
 
 /// Row groups this long keep a reader's memory bounded and its statistics useful.
@@ -64,7 +67,11 @@ pub(super) fn read(
     projection: Option<&[usize]>,
 ) -> Result<Batches, Error> {
     let wrong = |source: parquet::errors::ParquetError| decode_error(path, Format::Parquet, source);
+    let mut pages = Cursor::new(bytes.clone());
     let mut builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(wrong)?.with_batch_size(BATCH_ROWS);
+    // A value that was stored may be as large as it is, and its page with it.
+    measured_pages(&mut pages, builder.metadata(), u64::MAX)
+        .map_err(|why| wrong(parquet::errors::ParquetError::General(why)))?;
     if let Some(projection) = projection {
         let mask = ProjectionMask::roots(builder.parquet_schema(), in_parquet(schema, projection));
         builder = builder.with_projection(mask);

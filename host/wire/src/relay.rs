@@ -148,7 +148,8 @@ fn nameless(hello: Vec<u8>) -> Vec<u8> {
     }
     let mut kept = begin.to_vec();
     while let Some((name, value)) = rest.first().and_then(|length| split(rest, 1, usize::from(*length))) {
-        let size = value.first_chunk().map(|length| u32::from_be_bytes(*length)).and_then(|size| usize::try_from(size).ok());
+        let size =
+            value.first_chunk().map(|length| u32::from_be_bytes(*length)).and_then(|size| usize::try_from(size).ok());
         // What is none, the library refuses.
         let Some((value, after)) = size.and_then(|size| split(value, 4, size)) else { return hello };
         if !name.get(1..).is_some_and(|name| name.eq_ignore_ascii_case(b"Identity")) {
@@ -347,7 +348,9 @@ mod tests {
         check(hello(&[&property("Identity", b"another"), &kind]), hello(&[&kind]));
         check(hello(&[&kind, &property("identity", b"")]), hello(&[&kind]));
         // What is none stays so.
-        for broken in [&b""[..], b"\x05REA", b"\xff", &hello(&[b"\x08Identity\0\0\0\x09short"]), &hello(&[&kind, b"\x02x"])] {
+        for broken in
+            [&b""[..], b"\x05REA", b"\xff", &hello(&[b"\x08Identity\0\0\0\x09short"]), &hello(&[&kind, b"\x02x"])]
+        {
             check(broken.to_vec(), broken.to_vec());
         }
         check(b"\x04PING\x08Identity".to_vec(), b"\x04PING\x08Identity".to_vec());

@@ -13,7 +13,7 @@ use arrow::{
 };
 use parquet::{arrow::arrow_reader::ParquetRecordBatchReaderBuilder, errors::ParquetError};
 use spout_data::within_limits;
-use spout_format::{Format, caught, caught_rows, measured_arrow};
+use spout_format::{Format, caught, caught_rows, measured_arrow, measured_pages};
 
 pub(crate) use self::put::put;
 use self::text::Rows;
@@ -46,6 +46,9 @@ impl fmt::Debug for Import {
     }
 }
 
+/// Most bytes of a page of Parquet: far more than writers make of them.
+const PAGE: u64 = 512 << 20;
+
 impl Import {
     /// Opens `file`, called `name` in messages. Columns of CSV and NDJSON have the types of `known` where it has them, and
     /// else those that keep every value of all rows.
@@ -58,7 +61,9 @@ impl Import {
         let (schema, batches): (SchemaRef, Box<dyn Iterator<Item = _> + Send>) = match format {
             Format::Parquet => {
                 let opened = caught(|| {
+                    let mut pages = file.try_clone().map_err(|error| ParquetError::External(Box::new(error)))?;
                     let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+                    measured_pages(&mut pages, builder.metadata(), PAGE).map_err(ParquetError::General)?;
                     Ok((Arc::clone(builder.schema()), builder.build()?))
                 });
                 let opened = opened.and_then(|opened| opened.map_err(|error: ParquetError| error.to_string()));

@@ -39,7 +39,8 @@ mod tests {
     fn what_would_fill_pages_is_cut_and_counted() {
         let inner: Vec<_> = (0..2000).map(|n| Field::new(format!("f{n}"), DataType::Int64, true)).collect();
         let wide = (0..SHOWN + 7).map(|n| Field::new(format!("c{n}"), DataType::Int64, true));
-        let fields: Vec<_> = [Field::new("nested", DataType::Struct(inner.into()), true)].into_iter().chain(wide).collect();
+        let fields: Vec<_> =
+            [Field::new("nested", DataType::Struct(inner.into()), true)].into_iter().chain(wide).collect();
         let text = table_of_columns(&columns(&Schema::new(fields))).text();
         assert!(text.lines().all(|line| line.chars().count() < 150), "{text}");
         assert!(text.contains("letters)") && text.ends_with("8 more; --json has all\n"), "{text}");

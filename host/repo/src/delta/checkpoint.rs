@@ -1,6 +1,6 @@
 //! Checkpoints: everything a log comes to, as one Parquet file, so that readers need not read the versions before it.
 
-use std::sync::Arc;
+use std::{io::Cursor, sync::Arc};
 
 use arrow::{
     datatypes::{DataType, Field, Fields, Schema, SchemaRef},
@@ -14,7 +14,7 @@ use parquet::{
     file::properties::WriterProperties,
 };
 use spout_base::error::Cause;
-use spout_format::caught;
+use spout_format::{caught, measured_pages};
 
 use super::actions::{Action, Add, Line, MetaData, Protocol, Txn};
 use crate::error::Error;
@@ -76,9 +76,14 @@ pub(super) fn state(bytes: Bytes) -> Result<Vec<Line>, String> {
     caught(|| lines(bytes)).and_then(|lines| lines)
 }
 
+/// Most bytes of a page: far more than writers make of them.
+const PAGE: u64 = 512 << 20;
+
 fn lines(bytes: Bytes) -> Result<Vec<Line>, String> {
     let said = |error: &dyn std::error::Error| error.to_string();
+    let mut pages = Cursor::new(bytes.clone());
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| said(&error))?;
+    measured_pages(&mut pages, builder.metadata(), PAGE)?;
     let roots = ["protocol", "metaData", "txn"].iter().filter_map(|name| builder.schema().index_of(name).ok());
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots.collect::<Vec<_>>());
     let reader = builder.with_projection(mask).with_limit(STATE).build().map_err(|error| said(&error))?;

@@ -47,6 +47,7 @@ impl GuestNode for Forward {
         let (mut schema, mut batch) = texts(&[b"a", b"b"]);
         Ok(Some(match self.plan.mode("process") {
             "" => Rows::All,
+            mode if mode.starts_with("trap-") => Rows::All,
             "mask" => Rows::Masked(vec![0xff; rows.div_ceil(8) as usize]),
             // What a filter does: reads one column of 64-bit integers, answers with a bitmap.
             "mask-even" => Rows::Masked(even(&input.read(&[0]).buffers[1])),
@@ -119,7 +120,7 @@ impl GuestNode for Forward {
 impl Forward {
     /// Rows that are wrong, if that is what to answer to `call`.
     fn table(&self, call: &str) -> Option<Table> {
-        let mode = Some(self.plan.mode(call)).filter(|mode| !mode.is_empty())?;
+        let mode = Some(self.plan.mode(call)).filter(|mode| !mode.is_empty() && !mode.starts_with("trap-"))?;
         let (mut schema, mut batch) = texts(&[b"a", b"b"]);
         spoil(mode, &mut schema, &mut batch);
         Some(Table { schema: Some(schema), batch })
