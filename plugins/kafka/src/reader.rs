@@ -28,8 +28,6 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long a broker may wait for messages if others of it are here already. Not at all would be too short for some brokers: they
 /// answer before they have looked.
 const SHORT: Duration = Duration::from_millis(10);
-/// How long one of several brokers is waited for before looking at the others.
-const SLICE: Duration = Duration::from_millis(5);
 
 /// A broker that leads partitions.
 #[derive(Debug, Default)]
@@ -130,7 +128,7 @@ impl Reader {
         asks.rotate_left(first % count);
         let connection = match &mut leader.connection {
             Some(connection) => connection,
-            none => none.insert(Connection::open(address, &settings.client_id, until)?),
+            none => none.insert(Connection::open(address, settings, until)?),
         };
         let bytes = |bytes: u32| i32::try_from(bytes).unwrap_or(i32::MAX);
         let request = FetchRequest {
@@ -162,14 +160,14 @@ impl Reader {
                 }
                 return came;
             }
-            let slice = match waiting.len() {
-                _ if came => now(),
-                1 => until,
-                _ => until.min(now() + SLICE),
-            };
+            if !came {
+                let waiting = self.leaders.values().filter(|leader| leader.is_waiting());
+                let soonest = self.leaders.values().filter_map(Leader::answered_by).min().unwrap_or(until);
+                Connection::wait_any(waiting.filter_map(|leader| leader.connection.as_ref()), until.min(soonest));
+            }
             for address in &waiting {
                 let Some(connection) = self.leaders.get_mut(address).and_then(|leader| leader.connection.as_mut()) else { continue };
-                match connection.wait(if came { now() } else { slice }) {
+                match connection.wait(now()) {
                     Ok(None) => {}
                     Ok(Some(answer)) => {
                         came = true;
@@ -296,6 +294,10 @@ impl Reader {
 }
 
 impl Leader {
+    fn answered_by(&self) -> Option<Instant> {
+        self.connection.as_ref().and_then(Connection::answered_by)
+    }
+
     fn is_waiting(&self) -> bool {
         self.connection.as_ref().is_some_and(Connection::is_waiting)
     }

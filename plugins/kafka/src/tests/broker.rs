@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Buf as _;
 
-use super::build::Bat;
+use super::{build::Bat, doorman::Doorman};
 use crate::wire::{Aborted, TopicId};
 
 /// How a broker answers requests of a kind.
@@ -68,6 +68,8 @@ pub(crate) struct Shared {
     /// Answers to each kind of request, and connections.
     pub(crate) calls: BTreeMap<i16, u32>,
     pub(crate) connections: u32,
+    /// Whom they let in: mechanism, user and password; everybody if it is not said.
+    pub(crate) door: Option<(&'static str, &'static str, &'static str)>,
     ports: Vec<u16>,
 }
 
@@ -89,7 +91,10 @@ impl Brokers {
                 for stream in listener.incoming().map_while(Result::ok) {
                     let brokers = brokers.clone();
                     brokers.lock().connections += 1;
-                    thread::spawn(move || while brokers.answer(index, &stream).is_some() {});
+                    thread::spawn(move || {
+                        let mut doorman = Doorman::new(brokers.lock().door);
+                        while brokers.answer(index, &stream, &mut doorman).is_some() {}
+                    });
                 }
             });
         }
@@ -118,7 +123,7 @@ impl Brokers {
         self.lock().manners.insert(api, manner);
     }
 
-    fn answer(&self, index: usize, mut stream: &TcpStream) -> Option<()> {
+    fn answer(&self, index: usize, mut stream: &TcpStream, doorman: &mut Doorman) -> Option<()> {
         let mut length = [0; 4];
         stream.read_exact(&mut length).ok()?;
         let mut request = vec![0; usize::try_from(i32::from_be_bytes(length)).ok()?];
@@ -137,7 +142,12 @@ impl Brokers {
         }
         let mut out = Out { bytes: correlation.to_be_bytes().to_vec(), flexible };
         out.tags();
+        if api != 18 && !doorman.lets_in(api) {
+            return None;
+        }
         match api {
+            17 => doorman.handshake(input, &mut out.bytes),
+            36 => doorman.authenticate(input, &mut out.bytes),
             18 => self.versions(&mut out),
             3 => self.metadata(&mut out),
             2 => self.offsets(index, input, &mut out),
@@ -157,9 +167,9 @@ impl Brokers {
 
     fn versions(&self, out: &mut Out) {
         let fetch = self.lock().fetch;
-        let known = [(18, 0, 4), (3, 0, 12), (2, 1, 9), (1, 4, fetch), (10, 0, 6), (9, 1, 9), (8, 2, 9)];
+        let known = [(17, 0, 1), (36, 0, 2), (18, 0, 4), (3, 0, 12), (2, 1, 9), (1, 4, fetch), (10, 0, 6), (9, 1, 9), (8, 2, 9)];
         out.i16(0);
-        out.i32(7);
+        out.i32(9);
         for (key, low, high) in known {
             [key, low, high].into_iter().for_each(|number| out.i16(number));
         }
