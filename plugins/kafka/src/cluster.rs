@@ -12,8 +12,8 @@ use crate::{
     settings::{Isolation, Settings},
     trouble::{self, Meaning, UNKNOWN_TOPIC, garbage, meaning},
     wire::{
-        Api, EARLIEST, LATEST, LIST_OFFSETS, ListedOffset, METADATA, Metadata, Output, TopicId, ask_metadata, ask_offsets,
-        listed,
+        Api, EARLIEST, LATEST, LIST_OFFSETS, ListedOffset, METADATA, Metadata, Output, TopicId, ask_metadata,
+        ask_offsets, listed,
     },
 };
 
@@ -87,13 +87,15 @@ impl Cluster {
             self.refresh(until)?;
         }
         let connection = self.connection.as_ref();
-        connection.map(|one| one.address().to_owned()).ok_or_else(|| Error::retriable("kafka.broker", "no broker answers"))
+        connection
+            .map(|one| one.address().to_owned())
+            .ok_or_else(|| Error::retriable("kafka.broker", "no broker answers"))
     }
 
     /// Asks for it anew.
     pub(crate) fn refresh(&mut self, until: Instant) -> Result<&Topic> {
         let metadata = self.metadata(until)?;
-                if metadata.code != 0 {
+        if metadata.code != 0 {
             let doing = format!("topic `{}`", self.name);
             return Err(match metadata.code {
                 // One that was there a moment ago may come back, or the broker has just started.
@@ -108,7 +110,8 @@ impl Cluster {
         let id = Some(metadata.id).filter(|id| *id != TopicId::default());
         let leader = |leader: i32| Some(leader).filter(|leader| *leader >= 0);
         let partitions = metadata.partitions.iter();
-        let leaders = partitions.filter_map(|one| Some((u32::try_from(one.number).ok()?, leader(one.leader)))).collect();
+        let leaders =
+            partitions.filter_map(|one| Some((u32::try_from(one.number).ok()?, leader(one.leader)))).collect();
         let addresses = metadata.brokers.into_iter().map(|broker| (broker.node, broker.address)).collect();
         if self.topic.as_ref().is_some_and(|known| known.id.is_some() && known.id != id) {
             warn!("topic `{}` was deleted and made anew", self.name);
@@ -132,7 +135,8 @@ impl Cluster {
             let share = until.saturating_duration_since(now()) / u32::try_from(count - tried).unwrap_or(1);
             let name = self.name.clone();
             let answer = self.ask(address, METADATA, now() + share, |out, version| ask_metadata(out, version, &name));
-            let read = answer.and_then(|(input, version)| Metadata::read(input, version).map_err(|what| garbage(address, what)));
+            let read = answer
+                .and_then(|(input, version)| Metadata::read(input, version).map_err(|what| garbage(address, what)));
             match read {
                 Ok(metadata) => return Ok(metadata),
                 Err(error @ (Error::Fatal { .. } | Error::InvalidConfig { .. })) if count == 1 => return Err(error),
@@ -168,7 +172,13 @@ impl Cluster {
     }
 
     /// What these partitions, which have one leader, have at `time`.
-    pub(crate) fn offsets_of(&mut self, address: &str, partitions: &[u32], time: i64, until: Instant) -> Result<Vec<ListedOffset>> {
+    pub(crate) fn offsets_of(
+        &mut self,
+        address: &str,
+        partitions: &[u32],
+        time: i64,
+        until: Instant,
+    ) -> Result<Vec<ListedOffset>> {
         let numbers: Vec<i32> = partitions.iter().filter_map(|partition| i32::try_from(*partition).ok()).collect();
         let (name, isolation) = (self.name.clone(), self.isolation());
         let write = |out: &mut Output, _| ask_offsets(out, &name, isolation, &numbers, time);
@@ -192,9 +202,15 @@ impl Cluster {
                 if meaning(one.code) == Meaning::Refresh {
                     self.forget();
                 }
-                Err(trouble::refused(&format!("topic `{}`, partition {partition}, listing offsets", self.name), one.code))
+                Err(trouble::refused(
+                    &format!("topic `{}`, partition {partition}, listing offsets", self.name),
+                    one.code,
+                ))
             }
-            None => Err(Error::retriable("kafka.protocol", format!("partition {partition} is missing in a list of offsets"))),
+            None => Err(Error::retriable(
+                "kafka.protocol",
+                format!("partition {partition} is missing in a list of offsets"),
+            )),
         }
     }
 

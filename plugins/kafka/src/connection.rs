@@ -158,7 +158,9 @@ impl Connection {
             }
             let time = until.min(pending.until).saturating_duration_since(now());
             match self.read(time) {
-                Ok(0) => return Err(unreachable(&self.address, pending.api.name, &io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => {
+                    return Err(unreachable(&self.address, pending.api.name, &io::ErrorKind::UnexpectedEof.into()));
+                }
                 Ok(_) => {}
                 Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
                     if now() >= pending.until {
@@ -199,7 +201,9 @@ impl Connection {
 
     /// The answer, once all of it has come.
     fn frame(&mut self) -> Result<Option<Bytes>> {
-        let Some(length) = self.come.first_chunk::<4>().map(|length| i32::from_be_bytes(*length)) else { return Ok(None) };
+        let Some(length) = self.come.first_chunk::<4>().map(|length| i32::from_be_bytes(*length)) else {
+            return Ok(None);
+        };
         let wrong = || {
             let looks = match self.come.get(..4) {
                 Some(b"HTTP") => "; it looks like HTTP",

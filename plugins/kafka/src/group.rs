@@ -36,7 +36,8 @@ impl Group {
     }
 
     fn try_commit(&mut self, cluster: &mut Cluster, upto: &[(u32, u64)], until: Instant) -> Result<()> {
-        let unknown: Vec<u32> = upto.iter().map(|(partition, _)| *partition).filter(|one| !self.told.contains_key(one)).collect();
+        let unknown: Vec<u32> =
+            upto.iter().map(|(partition, _)| *partition).filter(|one| !self.told.contains_key(one)).collect();
         let (name, topic) = (self.name.clone(), cluster.name.clone());
         if !unknown.is_empty() {
             let (input, _) = self.ask(cluster, FETCHED, until, |out| wanted(out, &name, &topic, &unknown))?;
@@ -71,7 +72,13 @@ impl Group {
     }
 
     /// Asks the broker that keeps the group's offsets; which one that is, any broker knows.
-    fn ask(&mut self, cluster: &mut Cluster, api: Api, until: Instant, write: impl FnOnce(&mut Output)) -> Result<Answer> {
+    fn ask(
+        &mut self,
+        cluster: &mut Cluster,
+        api: Api,
+        until: Instant,
+        write: impl FnOnce(&mut Output),
+    ) -> Result<Answer> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.find(cluster, until)?,

@@ -60,7 +60,12 @@ impl Reader {
     ///
     /// # Errors
     /// Nobody knows anything of the topic.
-    fn gather(&mut self, wanted: &[(u32, Position)], timeout: Duration, mut take: impl FnMut(&mut Self, Instant) -> bool) -> Result<()> {
+    fn gather(
+        &mut self,
+        wanted: &[(u32, Position)],
+        timeout: Duration,
+        mut take: impl FnMut(&mut Self, Instant) -> bool,
+    ) -> Result<()> {
         let begun = now();
         let until = begun + timeout;
         let last = until + self.cluster.settings.request_timeout();
@@ -91,7 +96,10 @@ impl Reader {
         for (partition, stock) in &mut self.stocks {
             let Some(address) = topic.leader(*partition) else {
                 stock.error.get_or_insert_with(|| {
-                    Error::retriable("kafka.leader", format!("topic `{}`, partition {partition} has no leader now", self.cluster.name))
+                    Error::retriable(
+                        "kafka.leader",
+                        format!("topic `{}`, partition {partition} has no leader now", self.cluster.name),
+                    )
                 });
                 self.cluster.forget();
                 continue;
@@ -117,10 +125,19 @@ impl Reader {
         }
     }
 
-    fn ask_one(&mut self, address: &str, mut asks: Vec<Ask>, id: Option<TopicId>, wait: Duration, until: Instant) -> Result<()> {
+    fn ask_one(
+        &mut self,
+        address: &str,
+        mut asks: Vec<Ask>,
+        id: Option<TopicId>,
+        wait: Duration,
+        until: Instant,
+    ) -> Result<()> {
         let settings = &self.cluster.settings;
         let leader = self.leaders.entry(address.to_owned()).or_default();
-        if leader.connection.as_ref().is_some_and(Connection::is_waiting) || leader.pause.is_some_and(|pause| pause > now()) {
+        if leader.connection.as_ref().is_some_and(Connection::is_waiting)
+            || leader.pause.is_some_and(|pause| pause > now())
+        {
             return Ok(());
         }
         leader.pause = None;
@@ -151,7 +168,12 @@ impl Reader {
     fn receive(&mut self, until: Instant) -> bool {
         let mut came = false;
         loop {
-            let waiting: Vec<String> = self.leaders.iter().filter(|(_, leader)| leader.is_waiting()).map(|(address, _)| address.clone()).collect();
+            let waiting: Vec<String> = self
+                .leaders
+                .iter()
+                .filter(|(_, leader)| leader.is_waiting())
+                .map(|(address, _)| address.clone())
+                .collect();
             if waiting.is_empty() {
                 // Nobody was asked: all failed a moment ago, or there is no room.
                 let left = until.saturating_duration_since(now());
@@ -166,7 +188,10 @@ impl Reader {
                 Connection::wait_any(waiting.filter_map(|leader| leader.connection.as_ref()), until.min(soonest));
             }
             for address in &waiting {
-                let Some(connection) = self.leaders.get_mut(address).and_then(|leader| leader.connection.as_mut()) else { continue };
+                let Some(connection) = self.leaders.get_mut(address).and_then(|leader| leader.connection.as_mut())
+                else {
+                    continue;
+                };
                 match connection.wait(now()) {
                     Ok(None) => {}
                     Ok(Some(answer)) => {
@@ -236,7 +261,9 @@ impl Reader {
         let doing = format!("topic `{}`, partition {}, offset {}", self.cluster.name, ask.partition, ask.offset);
         match meaning(fetched.code) {
             // The range is asked for when the host is told.
-            Meaning::OutOfRange => stock.error = Some(Error::OutOfRange { earliest: Position::default(), latest: Position::default() }),
+            Meaning::OutOfRange => {
+                stock.error = Some(Error::OutOfRange { earliest: Position::default(), latest: Position::default() })
+            }
             Meaning::Refresh => {
                 // A new leader may be known in a moment: only what lasts is told.
                 if stock.pause.replace(now() + PAUSE).is_some() {
@@ -250,7 +277,13 @@ impl Reader {
     }
 
     /// What `partition` has to say now; none if that is nothing yet.
-    fn serve(&mut self, partition: u32, start: &Position, budget: &mut Budget, until: Instant) -> Option<Result<spout_guest::Fetched>> {
+    fn serve(
+        &mut self,
+        partition: u32,
+        start: &Position,
+        budget: &mut Budget,
+        until: Instant,
+    ) -> Option<Result<spout_guest::Fetched>> {
         let id = self.cluster.known().ok().and_then(|topic| topic.id);
         if is_of_another(start, id) {
             return Some(Err(self.made_anew(partition, id, until)));
@@ -273,7 +306,9 @@ impl Reader {
     /// The range that there is instead.
     fn out_of_range(&mut self, partition: u32, id: Option<TopicId>, until: Instant) -> Error {
         match self.cluster.range(partition, until) {
-            Ok((earliest, latest)) => Error::OutOfRange { earliest: position(earliest, id), latest: position(latest, id) },
+            Ok((earliest, latest)) => {
+                Error::OutOfRange { earliest: position(earliest, id), latest: position(latest, id) }
+            }
             Err(error) => error,
         }
     }
@@ -285,7 +320,9 @@ impl Reader {
             let what = format!("topic `{name}` was deleted and made anew, without partition {partition}");
             return Error::fatal("kafka.topic", what);
         }
-        warn!("topic `{name}` was deleted and made anew: partition {partition} has none of the messages that were to come next");
+        warn!(
+            "topic `{name}` was deleted and made anew: partition {partition} has none of the messages that were to come next"
+        );
         if let Some(stock) = self.stocks.get_mut(&partition) {
             stock.clear();
         }
@@ -331,7 +368,8 @@ impl SharedReader for Reader {
         if answers.is_empty() {
             let id = self.cluster.known().ok().and_then(|topic| topic.id);
             let idle = |(partition, start): &(u32, Position)| {
-                let stock = self.stocks.get(partition).filter(|stock| stock.next == start.offset && stock.end.is_some())?;
+                let stock =
+                    self.stocks.get(partition).filter(|stock| stock.next == start.offset && stock.end.is_some())?;
                 Some((*partition, Ok(stock.answer(Messages::default(), id))))
             };
             answers.extend(wanted.iter().filter_map(idle));
@@ -350,7 +388,9 @@ impl SharedReader for Reader {
 /// One error instead of many that say the same.
 fn all_alike(answers: Vec<Answered>) -> Result<Vec<Answered>> {
     match answers.as_slice() {
-        [(_, Err(first @ Error::Retriable { .. })), _, ..] if answers.iter().all(|(_, one)| one.as_ref().err() == Some(first)) => {
+        [(_, Err(first @ Error::Retriable { .. })), _, ..]
+            if answers.iter().all(|(_, one)| one.as_ref().err() == Some(first)) =>
+        {
             Err(first.clone())
         }
         _ => Ok(answers),

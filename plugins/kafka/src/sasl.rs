@@ -65,6 +65,8 @@ fn answer(connection: &mut Connection, until: Instant) -> Result<String> {
     match code {
         0 => String::from_utf8(bytes.to_vec()).map_err(|_| garbage(address, "a message of SCRAM that is not text")),
         REFUSED => Err(Error::fatal("kafka.sasl", format!("broker {address} does not let us in: {message}"))),
-        code => Err(Error::retriable("kafka.sasl", format!("broker {address}, authenticating: {}: {message}", words(code)))),
+        code => {
+            Err(Error::retriable("kafka.sasl", format!("broker {address}, authenticating: {}: {message}", words(code))))
+        }
     }
 }

@@ -134,7 +134,9 @@ impl Settings {
         if self.request_timeout_ms < LEAST_TIMEOUT {
             return wrong(format!("setting `request.timeout.ms` must be at least {LEAST_TIMEOUT}"));
         }
-        for (name, bytes) in [("fetch.max.bytes", self.fetch_max_bytes), ("max.partition.fetch.bytes", self.max_partition_fetch_bytes)] {
+        for (name, bytes) in
+            [("fetch.max.bytes", self.fetch_max_bytes), ("max.partition.fetch.bytes", self.max_partition_fetch_bytes)]
+        {
             if bytes == 0 || bytes > MOST_BYTES {
                 return wrong(format!("setting `{name}` must be between 1 and {MOST_BYTES}"));
             }

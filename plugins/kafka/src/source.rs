@@ -83,7 +83,11 @@ impl Kafka {
         }
         let address = self.cluster.leader(partition, until)?;
         let topic = self.cluster.topic(until)?;
-        let led = topic.leaders.keys().copied().filter(|one| topic.leader(*one) == Some(address.as_str()) && *one != partition);
+        let led = topic
+            .leaders
+            .keys()
+            .copied()
+            .filter(|one| topic.leader(*one) == Some(address.as_str()) && *one != partition);
         let mut all: Vec<u32> = std::iter::once(partition).chain(led).take(AT_ONCE).collect();
         all.sort_unstable();
         let listed = self.cluster.offsets_of(&address, &all, time, until)?;

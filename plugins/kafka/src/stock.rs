@@ -63,7 +63,12 @@ impl Stock {
     }
 
     /// Moves what there is into `messages`, within `budget`; whether that moves `next`.
-    pub(crate) fn drain(&mut self, messages: &mut Messages, budget: &mut Budget, partition: Option<u32>) -> Result<bool, Unreadable> {
+    pub(crate) fn drain(
+        &mut self,
+        messages: &mut Messages,
+        budget: &mut Budget,
+        partition: Option<u32>,
+    ) -> Result<bool, Unreadable> {
         let Some(records) = &mut self.records else { return Ok(false) };
         let before = self.next;
         let drained = records.drain(messages, budget, partition);

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spout_guest::{Checkpoint, Criteria, Error, Limits, Messages, Position, Progress, Result, SharedReader as _, SharedSource as _, Start, StreamConsumer, now};
+use spout_guest::{
+    Checkpoint, Criteria, Error, Limits, Messages, Position, Progress, Result, SharedReader as _, SharedSource as _,
+    Start, StreamConsumer, now,
+};
 
 use crate::{reader::Reader, settings::Settings, source::Kafka};
 
@@ -39,7 +42,8 @@ impl StreamConsumer for Stream {
 
     fn next(&mut self, limits: Limits) -> Result<(Messages, Progress)> {
         self.discover(limits.timeout)?;
-        let wanted: Vec<(u32, Position)> = self.positions.iter().map(|(partition, at)| (*partition, at.clone())).collect();
+        let wanted: Vec<(u32, Position)> =
+            self.positions.iter().map(|(partition, at)| (*partition, at.clone())).collect();
         let (mut messages, mut progress, mut failed) = (Messages::default(), Progress::Idle, None);
         for (partition, answer) in self.reader.fetch(&wanted, limits)? {
             match answer {
@@ -98,7 +102,8 @@ fn copy(from: &Messages, partition: u32, to: &mut Messages) {
     for (index, message) in from.iter().enumerate() {
         let offset = message.offset().unwrap_or_default();
         let is_null = nulls.next_if(|null| **null as usize == index).is_some();
-        let mut added = if is_null { to.add_null(offset) } else { to.add(offset, message.value()) }.partition(partition);
+        let mut added =
+            if is_null { to.add_null(offset) } else { to.add(offset, message.value()) }.partition(partition);
         if let Some(key) = message.key() {
             added = added.key(key);
         }

@@ -59,7 +59,9 @@ impl Batch {
         if length < HEAD - BEFORE {
             return Err(Malformed("a batch is shorter than its head"));
         }
-        let Some(whole) = length.checked_add(BEFORE).filter(|whole| *whole <= bytes.len()) else { return Ok(Taken::Cut) };
+        let Some(whole) = length.checked_add(BEFORE).filter(|whole| *whole <= bytes.len()) else {
+            return Ok(Taken::Cut);
+        };
         let batch = bytes.split_to(whole);
         let sum = head.try_get_u32()?;
         if check && checksum(batch.get(SUMMED..).unwrap_or_default()) != sum {

@@ -91,7 +91,12 @@ impl Records {
     }
 
     /// Moves messages into `messages`, as many as `budget` allows, of `partition` if it is said.
-    pub(crate) fn drain(&mut self, messages: &mut Messages, budget: &mut Budget, partition: Option<u32>) -> Result<(), Unreadable> {
+    pub(crate) fn drain(
+        &mut self,
+        messages: &mut Messages,
+        budget: &mut Budget,
+        partition: Option<u32>,
+    ) -> Result<(), Unreadable> {
         loop {
             let Some(open) = &mut self.open else {
                 if self.advance()? {

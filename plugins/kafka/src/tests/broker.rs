@@ -167,7 +167,17 @@ impl Brokers {
 
     fn versions(&self, out: &mut Out) {
         let fetch = self.lock().fetch;
-        let known = [(17, 0, 1), (36, 0, 2), (18, 0, 4), (3, 0, 12), (2, 1, 9), (1, 4, fetch), (10, 0, 6), (9, 1, 9), (8, 2, 9)];
+        let known = [
+            (17, 0, 1),
+            (36, 0, 2),
+            (18, 0, 4),
+            (3, 0, 12),
+            (2, 1, 9),
+            (1, 4, fetch),
+            (10, 0, 6),
+            (9, 1, 9),
+            (8, 2, 9),
+        ];
         out.i16(0);
         out.i32(9);
         for (key, low, high) in known {
@@ -259,14 +269,20 @@ impl Brokers {
                 let partition = input.get_u32();
                 input.advance(if version >= 9 { 4 } else { 0 });
                 let offset = input.get_i64();
-                input.advance(if flexible { 4 } else { 0 } + if version >= 5 { 8 } else { 0 } + 4 + usize::from(flexible));
+                input.advance(
+                    if flexible { 4 } else { 0 } + if version >= 5 { 8 } else { 0 } + 4 + usize::from(flexible),
+                );
                 (partition, offset)
             })
             .collect();
         // Waits a little, as brokers do where they have nothing.
         let idle = |(partition, offset): &(u32, i64)| {
             let shared = self.lock();
-            shared.logs.as_ref().and_then(|logs| logs.get(partition)).is_some_and(|log| log.leader == index && *offset == log.end())
+            shared
+                .logs
+                .as_ref()
+                .and_then(|logs| logs.get(partition))
+                .is_some_and(|log| log.leader == index && *offset == log.end())
         };
         let mut left = wait;
         while left > 0 && asked.iter().all(idle) {
@@ -384,9 +400,7 @@ fn behave(manner: Manner, mut stream: &TcpStream, mut answer: Vec<u8>) -> Option
             answer[3] ^= 0x55;
             stream.write_all(&[&length(&answer)[..], &answer].concat()).ok()
         }
-        Manner::Length(length) => {
-            stream.write_all(&[&length.to_be_bytes()[..], &answer].concat()).ok()
-        }
+        Manner::Length(length) => stream.write_all(&[&length.to_be_bytes()[..], &answer].concat()).ok(),
         Manner::Noise => {
             answer[4..].fill(0xfe);
             stream.write_all(&[&length(&answer)[..], &answer].concat()).ok()
@@ -430,7 +444,11 @@ impl Out {
     }
 
     fn text(&mut self, text: &str) {
-        if self.flexible { self.varint(text.len() + 1) } else { self.i16(i16::try_from(text.len()).unwrap()) }
+        if self.flexible {
+            self.varint(text.len() + 1)
+        } else {
+            self.i16(i16::try_from(text.len()).unwrap())
+        }
         self.bytes.extend(text.as_bytes());
     }
 

@@ -16,7 +16,12 @@ use crate::Kafka;
 const LIMITS: Limits = Limits { messages: 10, bytes: 1000, timeout: Duration::from_secs(2) };
 
 /// Reads one message, from brokers that know `user` and `password`, as `mechanism`.
-fn read(door: (&'static str, &'static str, &'static str), mechanism: &str, user: &str, password: &str) -> Result<usize, Error> {
+fn read(
+    door: (&'static str, &'static str, &'static str),
+    mechanism: &str,
+    user: &str,
+    password: &str,
+) -> Result<usize, Error> {
     let brokers = Brokers::start(1, [Log { batches: vec![batch(0, &["a"])], ..Log::default() }]);
     brokers.lock().door = Some(door);
     set_secret("password", password);
