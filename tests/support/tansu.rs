@@ -117,11 +117,8 @@ impl Client {
     }
 
     fn start(python: &Path, server: &str) -> Result<Self> {
-        let mut python = Command::new(python)
-            .args(["-c", CLIENT, server])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut python =
+            Command::new(python).args(["-c", CLIENT, server]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let commands = python.stdin.take().context("standard input")?;
         let answers = BufReader::new(python.stdout.take().context("standard output")?);
         Ok(Self { python, commands, answers })

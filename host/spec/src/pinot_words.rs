@@ -39,7 +39,8 @@ pub(super) fn decoder(class: &str, props: &BTreeMap<String, Setting>) -> Result<
         settings.extend(more.as_object().cloned().unwrap_or_default());
         for (name, value) in props {
             let known = names.iter().find(|(theirs, _)| theirs == name);
-            let (_, ours) = known.ok_or_else(|| format!("has no counterpart for `decoder.prop.{name}`; leave it out"))?;
+            let (_, ours) =
+                known.ok_or_else(|| format!("has no counterpart for `decoder.prop.{name}`; leave it out"))?;
             settings.insert((*ours).to_owned(), value.to_string().into());
         }
         Ok(Some(Decoder::Native(settings)))
@@ -51,7 +52,9 @@ pub(super) fn decoder(class: &str, props: &BTreeMap<String, Setting>) -> Result<
             Ok(found.map(|found| match found {
                 Decoder::Native(mut settings) => {
                     // Pinot has it as text.
-                    if let Some(schema) = settings.get("writer").and_then(Value::as_str).and_then(|text| serde_json::from_str(text).ok()) {
+                    if let Some(schema) =
+                        settings.get("writer").and_then(Value::as_str).and_then(|text| serde_json::from_str(text).ok())
+                    {
                         settings.insert("writer".into(), schema);
                     }
                     Decoder::Native(settings)
@@ -63,7 +66,9 @@ pub(super) fn decoder(class: &str, props: &BTreeMap<String, Setting>) -> Result<
             native("protobuf", json!({}), &[("descriptorFile", "descriptor"), ("protoClassName", "message")])
         }
         "ArrowMessageDecoder" => native("arrow", json!({}), &[]),
-        "KafkaAvroMessageDecoder" | "KafkaConfluentSchemaRegistryAvroMessageDecoder" => Ok(Some(Decoder::Refused(AVRO))),
+        "KafkaAvroMessageDecoder" | "KafkaConfluentSchemaRegistryAvroMessageDecoder" => {
+            Ok(Some(Decoder::Refused(AVRO)))
+        }
         "KafkaConfluentSchemaRegistryJsonMessageDecoder" | "KafkaConfluentSchemaRegistryProtoBufMessageDecoder" => {
             Ok(Some(Decoder::Refused(REGISTRY)))
         }
@@ -96,6 +101,12 @@ pub(super) const WITHOUT: &[(&str, &str)] = &[
     ("key.deserializer", "has no counterpart: keys are bytes; leave it out"),
     ("value.deserializer", "has no counterpart: the decoder reads values; leave it out"),
     ("max.poll.records", "has no counterpart of its own; set `fetch.messages` of the stream"),
+    ("sasl.jaas.config", "has no counterpart: set `sasl.username`, and grant the password as the secret `password`"),
+    ("ssl.truststore.location", "has no counterpart: grant brokers as `endpoints` with `tls: {ca: FILE}`, in PEM"),
+    (
+        "ssl.keystore.location",
+        "has no counterpart: grant brokers as `endpoints` with `tls: {cert: FILE, key: FILE}`, in PEM",
+    ),
     ("schema.registry.url", "has no counterpart yet: schemas are not read from a registry; leave it out"),
 ];
 
@@ -119,7 +130,10 @@ mod tests {
     #[test]
     fn the_tables_of_the_docs_are_these() {
         for (theirs, ours) in KEYS.iter().chain(FACTORIES) {
-            assert!(DOCS.contains(&format!("| `{theirs}` | `{ours}` |")), "docs/pinot.md lacks `{theirs}` for `{ours}`");
+            assert!(
+                DOCS.contains(&format!("| `{theirs}` | `{ours}` |")),
+                "docs/pinot.md lacks `{theirs}` for `{ours}`"
+            );
         }
         for (theirs, why) in WITHOUT {
             assert!(DOCS.contains(&format!("| `{theirs}` | none |")), "docs/pinot.md lacks `{theirs}`, which {why}");
@@ -136,15 +150,35 @@ mod tests {
                 Ok(Some(Decoder::Refused(why))) => why.into(),
                 Err(what) => what.into(),
             };
-            assert!(found == expected || expected.as_str().is_some_and(|part| found.as_str().is_some_and(|said| said.contains(part))), "{class}: {found}");
+            assert!(
+                found == expected
+                    || expected.as_str().is_some_and(|part| found.as_str().is_some_and(|said| said.contains(part))),
+                "{class}: {found}"
+            );
         };
         let avro = "org.apache.pinot.plugin.inputformat.avro";
-        check(&format!("{avro}.SimpleAvroMessageDecoder"), &[("schema", "{\"type\":\"record\"}")], json!({"type": "avro", "encoding": "record", "writer": {"type": "record"}}));
-        check(&format!("{avro}.confluent.KafkaConfluentSchemaRegistryAvroMessageDecoder"), &[], json!("encoding: confluent"));
+        check(
+            &format!("{avro}.SimpleAvroMessageDecoder"),
+            &[("schema", "{\"type\":\"record\"}")],
+            json!({"type": "avro", "encoding": "record", "writer": {"type": "record"}}),
+        );
+        check(
+            &format!("{avro}.confluent.KafkaConfluentSchemaRegistryAvroMessageDecoder"),
+            &[],
+            json!("encoding: confluent"),
+        );
         check(&format!("{avro}.KafkaAvroMessageDecoder"), &[], json!("registry"));
         let protobuf = "org.apache.pinot.plugin.inputformat.protobuf";
-        check(&format!("{protobuf}.ProtoBufMessageDecoder"), &[("descriptorFile", "a.desc"), ("protoClassName", "shop.Order")], json!({"type": "protobuf", "descriptor": "a.desc", "message": "shop.Order"}));
-        check(&format!("{protobuf}.ProtoBufMessageDecoder"), &[("jar", "x")], json!("no counterpart for `decoder.prop.jar`"));
+        check(
+            &format!("{protobuf}.ProtoBufMessageDecoder"),
+            &[("descriptorFile", "a.desc"), ("protoClassName", "shop.Order")],
+            json!({"type": "protobuf", "descriptor": "a.desc", "message": "shop.Order"}),
+        );
+        check(
+            &format!("{protobuf}.ProtoBufMessageDecoder"),
+            &[("jar", "x")],
+            json!("no counterpart for `decoder.prop.jar`"),
+        );
         check(&format!("{protobuf}.KafkaConfluentSchemaRegistryProtoBufMessageDecoder"), &[], json!("registry"));
         check("org.apache.pinot.plugin.inputformat.arrow.ArrowMessageDecoder", &[], json!({"type": "arrow"}));
         check("org.apache.pinot.plugin.inputformat.json.JSONMessageDecoder", &[], Value::Null);

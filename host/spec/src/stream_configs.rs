@@ -24,7 +24,10 @@ use spout_producer::{
 };
 
 use super::{
-    Loaded, PipelineSpec, ProducerSpec, check::contradiction, error::Error, near,
+    Loaded, PipelineSpec, ProducerSpec,
+    check::contradiction,
+    error::Error,
+    near,
     pinot_words::{self, Decoder},
 };
 
@@ -204,7 +207,9 @@ impl Translation<'_> {
             Some(Decoder::Native(settings)) => {
                 let kind = settings.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
                 let native = serde_json::from_value::<NativeDecoder>(Value::Object(settings));
-                let wrong = |error| self.bad(&key, format!("is the native decoder {kind}, for which decoder.prop is wrong: {error}"));
+                let wrong = |error| {
+                    self.bad(&key, format!("is the native decoder {kind}, for which decoder.prop is wrong: {error}"))
+                };
                 return Ok(Some(DecoderSpec::Native(native.map_err(wrong)?)));
             }
             Some(Decoder::Refused(why)) => return Err(self.bad(&key, why)),

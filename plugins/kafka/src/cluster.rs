@@ -163,7 +163,7 @@ impl Cluster {
     ) -> Result<Answer> {
         let mut connection = match self.connection.take() {
             Some(connection) if connection.address() == address => connection,
-            _ => Connection::open(address, &self.settings.client_id, until)?,
+            _ => Connection::open(address, &self.settings, until)?,
         };
         // A connection that failed is not used again.
         let answer = connection.call(api, until, write)?;

@@ -2,14 +2,16 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     time::{Duration, Instant},
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use spout_guest::{Result, net::TcpStream, now};
+use spout_guest::{Error, Result, net, now, secret::Secret};
 
 use crate::{
+    sasl,
+    settings::Settings,
     trouble::{Malformed, garbage, late, unreachable},
     wire::{API_VERSIONS, Api, Input, Output, Versions, ask_versions},
 };
@@ -17,7 +19,7 @@ use crate::{
 /// Bytes that an answer may have.
 const MOST: usize = 64 << 20;
 /// Bytes that are read at once.
-const PIECE: usize = 64 << 10;
+const PIECE: usize = 1 << 20;
 
 /// A request that was sent and not yet answered.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +33,7 @@ struct Pending {
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: net::Connection,
     address: String,
     client: String,
     versions: Versions,
@@ -46,30 +48,44 @@ pub(crate) type Answer = (Input, i16);
 
 impl Connection {
     /// Connects to the broker at `address`, and asks which requests it knows.
-    pub(crate) fn open(address: &str, client: &str, until: Instant) -> Result<Self> {
+    pub(crate) fn open(address: &str, settings: &Settings, until: Instant) -> Result<Self> {
         let time = until.saturating_duration_since(now());
         if time.is_zero() {
             return Err(late(address, "connecting"));
         }
-        let stream = connect(address, time).map_err(|error| unreachable(address, "connecting", &error))?;
+        let stream =
+            net::Connection::open(address, time).map_err(|error| unreachable(address, "connecting", &error))?;
+        if settings.wants_tls() && !stream.is_secure() {
+            let what = format!(
+                "broker {address} would be reached in the clear, but `security.protocol` wants TLS; grant it as one of \
+                 `endpoints` with `tls`"
+            );
+            return Err(Error::fatal("kafka.tls", what));
+        }
         let mut connection = Self {
             stream,
             address: address.to_owned(),
-            client: client.to_owned(),
+            client: settings.client_id.clone(),
             versions: Versions::default(),
             correlation: 0,
             pending: VecDeque::new(),
             come: BytesMut::new(),
         };
-        connection.send_in(API_VERSIONS, 0, until, ask_versions)?;
-        let (input, _) = connection.wait(until)?.ok_or_else(|| late(address, "asking for its versions"))?;
+        connection.send_in(API_VERSIONS, 0, until, None, ask_versions)?;
+        let (input, _) = connection.answer(API_VERSIONS, until)?;
         let versions = Versions::read(input).map_err(|what| garbage(address, what))?;
         connection.versions = Versions::checked(versions)?;
+        sasl::authenticate(&mut connection, settings, until)?;
         Ok(connection)
     }
 
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// When the oldest request has to be answered.
+    pub(crate) fn answered_by(&self) -> Option<Instant> {
+        self.pending.front().map(|pending| pending.until)
     }
 
     /// Whether a request was not answered yet.
@@ -80,21 +96,39 @@ impl Connection {
     /// Sends a request and waits for its answer; `write` gets the version that is spoken.
     pub(crate) fn call(&mut self, api: Api, until: Instant, write: impl FnOnce(&mut Output, i16)) -> Result<Answer> {
         self.send(api, until, write)?;
+        self.answer(api, until)
+    }
+
+    /// The answer to the only request under way.
+    pub(crate) fn answer(&mut self, api: Api, until: Instant) -> Result<Answer> {
         self.wait(until)?.ok_or_else(|| late(&self.address, api.name))
     }
 
     /// Sends a request that is to be answered by `until`.
     pub(crate) fn send(&mut self, api: Api, until: Instant, write: impl FnOnce(&mut Output, i16)) -> Result<()> {
         let version = self.versions.best(api)?;
-        self.send_in(api, version, until, |out| write(out, version))
+        self.send_in(api, version, until, None, |out| write(out, version))
     }
 
-    fn send_in(&mut self, api: Api, version: i16, until: Instant, write: impl FnOnce(&mut Output)) -> Result<()> {
+    /// Sends a request whose body is bytes that end with a secret, which the host writes.
+    pub(crate) fn send_secret(&mut self, api: Api, before: &[u8], secret: &Secret, until: Instant) -> Result<()> {
+        let version = self.versions.best(api)?;
+        self.send_in(api, version, until, Some(secret), |out| out.blob_before(before, secret.len()))
+    }
+
+    fn send_in(
+        &mut self,
+        api: Api,
+        version: i16,
+        until: Instant,
+        secret: Option<&Secret>,
+        write: impl FnOnce(&mut Output),
+    ) -> Result<()> {
         self.correlation = self.correlation.wrapping_add(1);
         let correlation = self.correlation;
         let mut out = Output::request(api, version, correlation, &self.client);
         write(&mut out);
-        let bytes = out.framed();
+        let bytes = out.framed(secret.map_or(0, Secret::len));
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             let time = until.saturating_duration_since(now());
@@ -104,6 +138,10 @@ impl Connection {
             self.stream.set_write_timeout(time);
             let written = self.stream.write(rest).map_err(|error| unreachable(&self.address, api.name, &error))?;
             rest = rest.get(written..).unwrap_or_default();
+        }
+        if let Some(secret) = secret {
+            self.stream.set_write_timeout(until.saturating_duration_since(now()));
+            secret.send(&mut self.stream)?;
         }
         self.pending.push_back(Pending { correlation, api, version, until });
         Ok(())
@@ -142,15 +180,18 @@ impl Connection {
         }
     }
 
+    /// Takes what has come: what the peer says of the length reserves nothing.
     fn read(&mut self, time: Duration) -> io::Result<usize> {
         self.stream.set_read_timeout(time);
-        let had = self.come.len();
-        // A piece more than has come: what the peer says of the length reserves nothing.
-        self.come.resize(had + PIECE, 0);
-        let room = self.come.get_mut(had..).unwrap_or_default();
-        let read = self.stream.read(room);
-        self.come.truncate(had + read.as_ref().map_or(0, |read| *read));
-        read
+        let bytes = self.stream.receive(PIECE)?;
+        self.come.extend_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+
+    /// Waits until one of these has something to read, or `until`.
+    pub(crate) fn wait_any<'a>(connections: impl Iterator<Item = &'a Self>, until: Instant) {
+        let streams: Vec<&net::Connection> = connections.map(|connection| &connection.stream).collect();
+        drop(net::Connection::wait_any(&streams, until.saturating_duration_since(now())));
     }
 
     fn frame_is_short(&self) -> bool {
@@ -197,9 +238,4 @@ impl Connection {
         input.tags().map_err(wrong)?;
         Ok(input)
     }
-}
-
-/// The one place where this plugin connects.
-fn connect(address: &str, time: Duration) -> io::Result<TcpStream> {
-    TcpStream::connect_within(address, time)
 }

@@ -43,7 +43,13 @@ fn log(random: &mut Random) -> (Vec<Bat>, Vec<Aborted>, Vec<(u64, Option<Vec<u8>
             .map(|_| {
                 delta += 1 + random.below(3) as i32;
                 let headers = (0..random.below(3)).map(|_| (blob(random).unwrap_or_default(), blob(random))).collect();
-                Rec { delta: delta - 1, time: random.below(100) as i64 - 50, key: blob(random), value: blob(random), headers }
+                Rec {
+                    delta: delta - 1,
+                    time: random.below(100) as i64 - 50,
+                    key: blob(random),
+                    value: blob(random),
+                    headers,
+                }
             })
             .collect();
         let last_delta = delta + random.below(3) as i32;
@@ -68,7 +74,8 @@ fn log(random: &mut Random) -> (Vec<Bat>, Vec<Aborted>, Vec<(u64, Option<Vec<u8>
 fn batches(seed: u64) -> bool {
     let mut random = Random::new(seed);
     let (batches, aborted, kept) = log(&mut random);
-    let sent: Vec<Option<Vec<u8>>> = batches.iter().flat_map(|batch| &batch.records).map(|one| one.value.clone()).collect();
+    let sent: Vec<Option<Vec<u8>>> =
+        batches.iter().flat_map(|batch| &batch.records).map(|one| one.value.clone()).collect();
     let mut bytes: Vec<u8> = batches.iter().flat_map(Bat::bytes).collect();
     let changed = random.below(2) == 0;
     if changed {
@@ -89,7 +96,9 @@ fn batches(seed: u64) -> bool {
             let nulls = messages.nulls();
             let value = |at: usize| (!nulls.contains(&(at as u32))).then(|| messages.value(at).to_vec());
             all.extend((0..messages.len()).map(|at| (messages.offsets()[at], value(at))));
-            assert!(messages.offsets().is_sorted() && messages.offsets().last().is_none_or(|last| *last < records.next()));
+            assert!(
+                messages.offsets().is_sorted() && messages.offsets().last().is_none_or(|last| *last < records.next())
+            );
         }
         Ok::<_, crate::records::Unreadable>(all)
     };

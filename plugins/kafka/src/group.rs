@@ -95,6 +95,6 @@ impl Group {
         if found.code != 0 {
             return Err(trouble::refused(&format!("group `{}`", self.name), found.code));
         }
-        Connection::open(&found.address, &cluster.settings.client_id, until)
+        Connection::open(&found.address, &cluster.settings, until)
     }
 }

@@ -3,7 +3,7 @@
 //! From the network inwards:
 //!
 //! - `wire` is the protocol: its types, and the few requests that a reader needs.
-//! - `connection` sends requests to a broker and waits for answers, never beyond a deadline.
+//! - `connection` sends requests to a broker and waits for answers, never beyond a deadline; `sasl` says who we are.
 //! - `cluster` knows the brokers, the topic and who leads its partitions, and asks them for offsets.
 //! - `records` takes record batches apart: checksum, compression, transactions, records.
 //! - `stock` is what was fetched of a partition and not yet returned; `reader` keeps the stocks filled, with one connection a
@@ -20,6 +20,7 @@ mod fuzz;
 mod group;
 mod reader;
 mod records;
+mod sasl;
 mod settings;
 mod source;
 mod stock;
@@ -31,7 +32,7 @@ mod wire;
 
 pub use self::{
     reader::Reader,
-    settings::{Isolation, Settings},
+    settings::{Isolation, Mechanism, Protocol, Settings},
     source::Kafka,
     stream::Stream,
 };

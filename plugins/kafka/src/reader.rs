@@ -28,8 +28,6 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long a broker may wait for messages if others of it are here already. Not at all would be too short for some brokers: they
 /// answer before they have looked.
 const SHORT: Duration = Duration::from_millis(10);
-/// How long one of several brokers is waited for before looking at the others.
-const SLICE: Duration = Duration::from_millis(5);
 
 /// A broker that leads partitions.
 #[derive(Debug, Default)]
@@ -62,7 +60,12 @@ impl Reader {
     ///
     /// # Errors
     /// Nobody knows anything of the topic.
-    fn gather(&mut self, wanted: &[(u32, Position)], timeout: Duration, mut take: impl FnMut(&mut Self, Instant) -> bool) -> Result<()> {
+    fn gather(
+        &mut self,
+        wanted: &[(u32, Position)],
+        timeout: Duration,
+        mut take: impl FnMut(&mut Self, Instant) -> bool,
+    ) -> Result<()> {
         let begun = now();
         let until = begun + timeout;
         let last = until + self.cluster.settings.request_timeout();
@@ -93,7 +96,10 @@ impl Reader {
         for (partition, stock) in &mut self.stocks {
             let Some(address) = topic.leader(*partition) else {
                 stock.error.get_or_insert_with(|| {
-                    Error::retriable("kafka.leader", format!("topic `{}`, partition {partition} has no leader now", self.cluster.name))
+                    Error::retriable(
+                        "kafka.leader",
+                        format!("topic `{}`, partition {partition} has no leader now", self.cluster.name),
+                    )
                 });
                 self.cluster.forget();
                 continue;
@@ -119,10 +125,19 @@ impl Reader {
         }
     }
 
-    fn ask_one(&mut self, address: &str, mut asks: Vec<Ask>, id: Option<TopicId>, wait: Duration, until: Instant) -> Result<()> {
+    fn ask_one(
+        &mut self,
+        address: &str,
+        mut asks: Vec<Ask>,
+        id: Option<TopicId>,
+        wait: Duration,
+        until: Instant,
+    ) -> Result<()> {
         let settings = &self.cluster.settings;
         let leader = self.leaders.entry(address.to_owned()).or_default();
-        if leader.connection.as_ref().is_some_and(Connection::is_waiting) || leader.pause.is_some_and(|pause| pause > now()) {
+        if leader.connection.as_ref().is_some_and(Connection::is_waiting)
+            || leader.pause.is_some_and(|pause| pause > now())
+        {
             return Ok(());
         }
         leader.pause = None;
@@ -130,7 +145,7 @@ impl Reader {
         asks.rotate_left(first % count);
         let connection = match &mut leader.connection {
             Some(connection) => connection,
-            none => none.insert(Connection::open(address, &settings.client_id, until)?),
+            none => none.insert(Connection::open(address, settings, until)?),
         };
         let bytes = |bytes: u32| i32::try_from(bytes).unwrap_or(i32::MAX);
         let request = FetchRequest {
@@ -153,7 +168,12 @@ impl Reader {
     fn receive(&mut self, until: Instant) -> bool {
         let mut came = false;
         loop {
-            let waiting: Vec<String> = self.leaders.iter().filter(|(_, leader)| leader.is_waiting()).map(|(address, _)| address.clone()).collect();
+            let waiting: Vec<String> = self
+                .leaders
+                .iter()
+                .filter(|(_, leader)| leader.is_waiting())
+                .map(|(address, _)| address.clone())
+                .collect();
             if waiting.is_empty() {
                 // Nobody was asked: all failed a moment ago, or there is no room.
                 let left = until.saturating_duration_since(now());
@@ -162,14 +182,17 @@ impl Reader {
                 }
                 return came;
             }
-            let slice = match waiting.len() {
-                _ if came => now(),
-                1 => until,
-                _ => until.min(now() + SLICE),
-            };
+            if !came {
+                let waiting = self.leaders.values().filter(|leader| leader.is_waiting());
+                let soonest = self.leaders.values().filter_map(Leader::answered_by).min().unwrap_or(until);
+                Connection::wait_any(waiting.filter_map(|leader| leader.connection.as_ref()), until.min(soonest));
+            }
             for address in &waiting {
-                let Some(connection) = self.leaders.get_mut(address).and_then(|leader| leader.connection.as_mut()) else { continue };
-                match connection.wait(if came { now() } else { slice }) {
+                let Some(connection) = self.leaders.get_mut(address).and_then(|leader| leader.connection.as_mut())
+                else {
+                    continue;
+                };
+                match connection.wait(now()) {
                     Ok(None) => {}
                     Ok(Some(answer)) => {
                         came = true;
@@ -238,7 +261,9 @@ impl Reader {
         let doing = format!("topic `{}`, partition {}, offset {}", self.cluster.name, ask.partition, ask.offset);
         match meaning(fetched.code) {
             // The range is asked for when the host is told.
-            Meaning::OutOfRange => stock.error = Some(Error::OutOfRange { earliest: Position::default(), latest: Position::default() }),
+            Meaning::OutOfRange => {
+                stock.error = Some(Error::OutOfRange { earliest: Position::default(), latest: Position::default() })
+            }
             Meaning::Refresh => {
                 // A new leader may be known in a moment: only what lasts is told.
                 if stock.pause.replace(now() + PAUSE).is_some() {
@@ -252,7 +277,13 @@ impl Reader {
     }
 
     /// What `partition` has to say now; none if that is nothing yet.
-    fn serve(&mut self, partition: u32, start: &Position, budget: &mut Budget, until: Instant) -> Option<Result<spout_guest::Fetched>> {
+    fn serve(
+        &mut self,
+        partition: u32,
+        start: &Position,
+        budget: &mut Budget,
+        until: Instant,
+    ) -> Option<Result<spout_guest::Fetched>> {
         let id = self.cluster.known().ok().and_then(|topic| topic.id);
         if is_of_another(start, id) {
             return Some(Err(self.made_anew(partition, id, until)));
@@ -275,7 +306,9 @@ impl Reader {
     /// The range that there is instead.
     fn out_of_range(&mut self, partition: u32, id: Option<TopicId>, until: Instant) -> Error {
         match self.cluster.range(partition, until) {
-            Ok((earliest, latest)) => Error::OutOfRange { earliest: position(earliest, id), latest: position(latest, id) },
+            Ok((earliest, latest)) => {
+                Error::OutOfRange { earliest: position(earliest, id), latest: position(latest, id) }
+            }
             Err(error) => error,
         }
     }
@@ -287,7 +320,9 @@ impl Reader {
             let what = format!("topic `{name}` was deleted and made anew, without partition {partition}");
             return Error::fatal("kafka.topic", what);
         }
-        warn!("topic `{name}` was deleted and made anew: partition {partition} has none of the messages that were to come next");
+        warn!(
+            "topic `{name}` was deleted and made anew: partition {partition} has none of the messages that were to come next"
+        );
         if let Some(stock) = self.stocks.get_mut(&partition) {
             stock.clear();
         }
@@ -296,6 +331,10 @@ impl Reader {
 }
 
 impl Leader {
+    fn answered_by(&self) -> Option<Instant> {
+        self.connection.as_ref().and_then(Connection::answered_by)
+    }
+
     fn is_waiting(&self) -> bool {
         self.connection.as_ref().is_some_and(Connection::is_waiting)
     }
@@ -329,7 +368,8 @@ impl SharedReader for Reader {
         if answers.is_empty() {
             let id = self.cluster.known().ok().and_then(|topic| topic.id);
             let idle = |(partition, start): &(u32, Position)| {
-                let stock = self.stocks.get(partition).filter(|stock| stock.next == start.offset && stock.end.is_some())?;
+                let stock =
+                    self.stocks.get(partition).filter(|stock| stock.next == start.offset && stock.end.is_some())?;
                 Some((*partition, Ok(stock.answer(Messages::default(), id))))
             };
             answers.extend(wanted.iter().filter_map(idle));
@@ -348,7 +388,9 @@ impl SharedReader for Reader {
 /// One error instead of many that say the same.
 fn all_alike(answers: Vec<Answered>) -> Result<Vec<Answered>> {
     match answers.as_slice() {
-        [(_, Err(first @ Error::Retriable { .. })), _, ..] if answers.iter().all(|(_, one)| one.as_ref().err() == Some(first)) => {
+        [(_, Err(first @ Error::Retriable { .. })), _, ..]
+            if answers.iter().all(|(_, one)| one.as_ref().err() == Some(first)) =>
+        {
             Err(first.clone())
         }
         _ => Ok(answers),

@@ -45,6 +45,16 @@ pub struct Settings {
     /// Whether the checksums of record batches are checked.
     #[serde(rename = "check.crcs", default = "yes")]
     pub check_crcs: bool,
+    /// How brokers are to be reached: with `SSL` or `SASL_SSL`, one that the spec gives no TLS is refused. The spec's
+    /// `endpoints` make TLS, whatever stands here.
+    #[serde(rename = "security.protocol", default)]
+    pub security_protocol: Option<Protocol>,
+    /// How to authenticate; the spec grants the password as the secret `password`.
+    #[serde(rename = "sasl.mechanism", default)]
+    pub sasl_mechanism: Option<Mechanism>,
+    /// As whom.
+    #[serde(rename = "sasl.username", default)]
+    pub sasl_username: Option<String>,
     /// The partitions to read, by number; all of them if it is not said.
     #[serde(rename = "partition.ids", default)]
     pub partition_ids: Vec<u32>,
@@ -60,6 +70,44 @@ pub enum Isolation {
     /// What was committed, up to the first transaction that is open.
     #[serde(rename = "read_committed", alias = "readCommitted")]
     ReadCommitted,
+}
+
+/// How brokers are reached.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Protocol {
+    /// In the clear.
+    Plaintext,
+    /// By TLS.
+    Ssl,
+    /// In the clear, as a user.
+    SaslPlaintext,
+    /// By TLS, as a user.
+    SaslSsl,
+}
+
+/// How to authenticate.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
+pub enum Mechanism {
+    /// The password itself, which the host sends.
+    #[serde(rename = "PLAIN")]
+    Plain,
+    /// A proof of it, with SHA-256.
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    /// A proof of it, with SHA-512.
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
+}
+
+impl Mechanism {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
 }
 
 /// Shortest request time-out that makes sense, in milliseconds.
@@ -93,6 +141,16 @@ impl Settings {
                 return wrong(format!("setting `{name}` must be between 1 and {MOST_BYTES}"));
             }
         }
+        let sasl = matches!(self.security_protocol, Some(Protocol::SaslPlaintext | Protocol::SaslSsl));
+        if self.sasl_mechanism.is_none() && (sasl || self.sasl_username.is_some()) {
+            return wrong("setting `sasl.mechanism` is missing: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512".into());
+        }
+        if self.sasl_mechanism.is_some() && self.sasl_username.as_deref().is_none_or(str::is_empty) {
+            return wrong("setting `sasl.username` is missing".into());
+        }
+        if self.sasl_mechanism.is_some() && self.security_protocol.is_some() && !sasl {
+            return wrong("setting `sasl.mechanism` needs `security.protocol` to be SASL_SSL or SASL_PLAINTEXT, or to be left out".into());
+        }
         if self.group_id.as_deref() == Some("") {
             return wrong("setting `group.id` is empty; leave it out to have no group".into());
         }
@@ -107,6 +165,11 @@ impl Settings {
     /// Whether `partition` is to be read.
     pub(crate) fn reads(&self, partition: u32) -> bool {
         self.partition_ids.is_empty() || self.partition_ids.contains(&partition)
+    }
+
+    /// Whether brokers may be talked to by TLS only.
+    pub(crate) fn wants_tls(&self) -> bool {
+        matches!(self.security_protocol, Some(Protocol::Ssl | Protocol::SaslSsl))
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {

@@ -36,6 +36,7 @@ pub(crate) fn unreachable(address: &str, doing: &str, error: &io::Error) -> Erro
         // Repeating it cannot help: the spec has to grant it.
         io::ErrorKind::PermissionDenied => Error::fatal("kafka.grant", message),
         io::ErrorKind::InvalidInput => Error::invalid_config(message),
+        io::ErrorKind::InvalidData => Error::fatal("kafka.tls", message),
         _ => Error::retriable(code, message),
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Buf as _;
 
-use super::build::Bat;
+use super::{build::Bat, doorman::Doorman};
 use crate::wire::{Aborted, TopicId};
 
 /// How a broker answers requests of a kind.
@@ -68,6 +68,8 @@ pub(crate) struct Shared {
     /// Answers to each kind of request, and connections.
     pub(crate) calls: BTreeMap<i16, u32>,
     pub(crate) connections: u32,
+    /// Whom they let in: mechanism, user and password; everybody if it is not said.
+    pub(crate) door: Option<(&'static str, &'static str, &'static str)>,
     ports: Vec<u16>,
 }
 
@@ -89,7 +91,10 @@ impl Brokers {
                 for stream in listener.incoming().map_while(Result::ok) {
                     let brokers = brokers.clone();
                     brokers.lock().connections += 1;
-                    thread::spawn(move || while brokers.answer(index, &stream).is_some() {});
+                    thread::spawn(move || {
+                        let mut doorman = Doorman::new(brokers.lock().door);
+                        while brokers.answer(index, &stream, &mut doorman).is_some() {}
+                    });
                 }
             });
         }
@@ -118,7 +123,7 @@ impl Brokers {
         self.lock().manners.insert(api, manner);
     }
 
-    fn answer(&self, index: usize, mut stream: &TcpStream) -> Option<()> {
+    fn answer(&self, index: usize, mut stream: &TcpStream, doorman: &mut Doorman) -> Option<()> {
         let mut length = [0; 4];
         stream.read_exact(&mut length).ok()?;
         let mut request = vec![0; usize::try_from(i32::from_be_bytes(length)).ok()?];
@@ -137,7 +142,12 @@ impl Brokers {
         }
         let mut out = Out { bytes: correlation.to_be_bytes().to_vec(), flexible };
         out.tags();
+        if api != 18 && !doorman.lets_in(api) {
+            return None;
+        }
         match api {
+            17 => doorman.handshake(input, &mut out.bytes),
+            36 => doorman.authenticate(input, &mut out.bytes),
             18 => self.versions(&mut out),
             3 => self.metadata(&mut out),
             2 => self.offsets(index, input, &mut out),
@@ -157,9 +167,19 @@ impl Brokers {
 
     fn versions(&self, out: &mut Out) {
         let fetch = self.lock().fetch;
-        let known = [(18, 0, 4), (3, 0, 12), (2, 1, 9), (1, 4, fetch), (10, 0, 6), (9, 1, 9), (8, 2, 9)];
+        let known = [
+            (17, 0, 1),
+            (36, 0, 2),
+            (18, 0, 4),
+            (3, 0, 12),
+            (2, 1, 9),
+            (1, 4, fetch),
+            (10, 0, 6),
+            (9, 1, 9),
+            (8, 2, 9),
+        ];
         out.i16(0);
-        out.i32(7);
+        out.i32(9);
         for (key, low, high) in known {
             [key, low, high].into_iter().for_each(|number| out.i16(number));
         }
@@ -249,14 +269,20 @@ impl Brokers {
                 let partition = input.get_u32();
                 input.advance(if version >= 9 { 4 } else { 0 });
                 let offset = input.get_i64();
-                input.advance(if flexible { 4 } else { 0 } + if version >= 5 { 8 } else { 0 } + 4 + usize::from(flexible));
+                input.advance(
+                    if flexible { 4 } else { 0 } + if version >= 5 { 8 } else { 0 } + 4 + usize::from(flexible),
+                );
                 (partition, offset)
             })
             .collect();
         // Waits a little, as brokers do where they have nothing.
         let idle = |(partition, offset): &(u32, i64)| {
             let shared = self.lock();
-            shared.logs.as_ref().and_then(|logs| logs.get(partition)).is_some_and(|log| log.leader == index && *offset == log.end())
+            shared
+                .logs
+                .as_ref()
+                .and_then(|logs| logs.get(partition))
+                .is_some_and(|log| log.leader == index && *offset == log.end())
         };
         let mut left = wait;
         while left > 0 && asked.iter().all(idle) {
@@ -374,9 +400,7 @@ fn behave(manner: Manner, mut stream: &TcpStream, mut answer: Vec<u8>) -> Option
             answer[3] ^= 0x55;
             stream.write_all(&[&length(&answer)[..], &answer].concat()).ok()
         }
-        Manner::Length(length) => {
-            stream.write_all(&[&length.to_be_bytes()[..], &answer].concat()).ok()
-        }
+        Manner::Length(length) => stream.write_all(&[&length.to_be_bytes()[..], &answer].concat()).ok(),
         Manner::Noise => {
             answer[4..].fill(0xfe);
             stream.write_all(&[&length(&answer)[..], &answer].concat()).ok()
@@ -420,7 +444,11 @@ impl Out {
     }
 
     fn text(&mut self, text: &str) {
-        if self.flexible { self.varint(text.len() + 1) } else { self.i16(i16::try_from(text.len()).unwrap()) }
+        if self.flexible {
+            self.varint(text.len() + 1)
+        } else {
+            self.i16(i16::try_from(text.len()).unwrap())
+        }
         self.bytes.extend(text.as_bytes());
     }
 

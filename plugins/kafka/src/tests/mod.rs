@@ -3,6 +3,8 @@
 mod agreed;
 mod broker;
 pub(crate) mod build;
+mod doorman;
+mod entering;
 mod reading;
 mod records;
 mod trouble;

@@ -39,7 +39,8 @@ fn check(batches: &[Bat], next: u64, aborted: Option<Vec<Aborted>>, expected: &[
 fn full() -> Bat {
     let mut full = batch(7, &["first", "", "third"]);
     full.records[0].key = Some(b"k".to_vec());
-    full.records[0].headers = vec![(b"a".to_vec(), Some(b"1".to_vec())), (b"a".to_vec(), None), (b"".to_vec(), Some(vec![0xff]))];
+    full.records[0].headers =
+        vec![(b"a".to_vec(), Some(b"1".to_vec())), (b"a".to_vec(), None), (b"".to_vec(), Some(vec![0xff]))];
     full.records[0].time = 3;
     full.records[1].value = None;
     full.records[1].key = Some(b"gone".to_vec());

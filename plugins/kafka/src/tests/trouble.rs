@@ -47,7 +47,8 @@ fn check(api: i16, manner: Manner) {
     brokers.manner(api, manner);
     let begun = Instant::now();
     if api != 1 {
-        let listed = source.partitions(&[], LIMITS.timeout).and_then(|_| source.resolve(0, Criteria::Earliest, LIMITS.timeout));
+        let listed =
+            source.partitions(&[], LIMITS.timeout).and_then(|_| source.resolve(0, Criteria::Earliest, LIMITS.timeout));
         let error = listed.unwrap_err();
         assert!(retriable(&error), "{api} {manner:?}: {error}");
     }

@@ -10,6 +10,7 @@ mod input;
 mod metadata;
 mod offsets;
 mod output;
+mod sasl;
 mod versions;
 
 pub(crate) use self::{
@@ -19,6 +20,7 @@ pub(crate) use self::{
     metadata::{Metadata, ask as ask_metadata},
     offsets::{EARLIEST, LATEST, ListedOffset, ask as ask_offsets, listed},
     output::Output,
+    sasl::{SASL_AUTHENTICATE, SASL_HANDSHAKE, authenticated, handshaken},
     versions::{Versions, ask as ask_versions},
 };
 

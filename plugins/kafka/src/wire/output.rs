@@ -25,9 +25,9 @@ impl Output {
         out
     }
 
-    /// The request with its length in front.
-    pub(crate) fn framed(mut self) -> Vec<u8> {
-        let length = i32::try_from(self.bytes.len().saturating_sub(4)).unwrap_or(i32::MAX).to_be_bytes();
+    /// The request with its length in front, which counts as many bytes more, sent by others.
+    pub(crate) fn framed(mut self, more: usize) -> Vec<u8> {
+        let length = i32::try_from(self.bytes.len().saturating_sub(4) + more).unwrap_or(i32::MAX).to_be_bytes();
         if let Some(front) = self.bytes.first_chunk_mut::<4>() {
             *front = length;
         }
@@ -69,6 +69,17 @@ impl Output {
             self.i16(i16::try_from(text.len()).unwrap_or(i16::MAX));
         }
         self.bytes.put_slice(text.as_bytes());
+    }
+
+    /// Bytes with their length.
+    pub(crate) fn blob(&mut self, bytes: &[u8]) {
+        self.blob_before(bytes, 0);
+    }
+
+    /// The beginning of bytes, of which as many more follow, and the length of all.
+    pub(crate) fn blob_before(&mut self, bytes: &[u8], more: usize) {
+        self.count(bytes.len() + more);
+        self.bytes.put_slice(bytes);
     }
 
     /// How many things follow.
