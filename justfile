@@ -92,7 +92,7 @@ fuzz target="" executions="1000000" first="0":
 [group('check')]
 soak seeds="500" kills="200": build plugins guests
     SPOUT_SEEDS={{ seeds }} SPOUT_KILLS={{ kills }} cargo test --release --workspace --locked --test suite -- --nocapture \
-        rotation_loses killed_anywhere each_commit_that_is_read openapi::
+        rotation_loses killed_anywhere each_commit_that_is_read openapi:: postgres::kills
 
 # Benchmarks as ratios in one run: `./justw bench`, `./justw bench decode`, `./justw bench repo --commits 10000`.
 [group('check')]
