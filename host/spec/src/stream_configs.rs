@@ -457,7 +457,7 @@ limits: {call: 30s}";
             );
             assert_eq!(spec(&configs, "").unwrap().producer.stream.unwrap().plugin, "kafka", "{class}");
         }
-        let kinesis = "streamType: kinesis\nstream.kinesis.topic.name: t\nstream.kinesis.consumer.factory.class.name: org.apache.pinot.plugin.stream.kinesis.KinesisConsumerFactory";
+        let kinesis = "streamType: kinesis\nstream.kinesis.topic.name: t\nstream.kinesis.consumer.factory.class.name: org.apache.pinot.plugin.stream.kinesis.KinesisConsumerFactory\nstream.kinesis.decoder.class.name: json";
         assert_eq!(spec(kinesis, "").unwrap().producer.stream.unwrap().plugin, "kinesis");
     }
 
