@@ -18,6 +18,13 @@ pub struct Backoff {
     next: Duration,
 }
 
+impl Default for Backoff {
+    /// Waits of a reader that has lost its server: from a tenth of a second up to five seconds.
+    fn default() -> Self {
+        Self::new(Duration::from_millis(100), Duration::from_secs(5))
+    }
+}
+
 impl Backoff {
     /// Waits from `first` up to `most`.
     #[must_use]

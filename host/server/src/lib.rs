@@ -199,6 +199,7 @@ mod tests {
             board: Arc::new(Board::new(&store, Default::default())),
             shelf: PluginShelf::new(&store),
             plugins: Plugins::open(std::path::Path::new("nowhere"), None).unwrap(),
+            committer: Committer::default(),
             allowed: Vec::new(),
             base: PathBuf::new(),
         };

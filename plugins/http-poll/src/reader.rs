@@ -6,8 +6,8 @@ use std::{
 };
 
 use spout_guest::{
-    Error, Fetched, Limits, Messages, Position, Progress, Result,
-    net::{Backoff, Client, HttpError, Request, Response},
+    Backoff, Error, Fetched, Limits, Messages, Position, Progress, Result,
+    net::{Client, HttpError, Request, Response},
     now, pause,
 };
 
@@ -105,7 +105,7 @@ impl Reader {
     fn again(&mut self, error: Error) -> Error {
         match error {
             Error::Retriable { code, message, .. } => {
-                Error::Retriable { code, message, after: Some(self.backoff.next()) }
+                Error::Retriable { code, message, after: Some(self.backoff.delay()) }
             }
             error => error,
         }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use spout_guest::{
-    Error, Result,
-    net::{Backoff, Wire, trouble},
+    Backoff, Error, Result,
+    net::{Wire, trouble},
     secret::{Form, Secret},
 };
 
@@ -199,7 +199,7 @@ impl Client {
     /// Trouble that passes.
     fn again(&mut self, code: &str, what: &str) -> Error {
         let message = format!("{}: {what}", self.address);
-        Error::Retriable { code: code.into(), message, after: Some(self.backoff.next()) }
+        Error::Retriable { code: code.into(), message, after: Some(self.backoff.delay()) }
     }
 
     /// An error that the server sent.

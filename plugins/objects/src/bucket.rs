@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use spout_guest::{
-    Error, Result,
-    net::{Backoff, Client, HttpError, Request, Response},
+    Backoff, Error, Result,
+    net::{Client, HttpError, Request, Response},
     now,
     secret::{Aws, Secret, Unsigned},
 };
@@ -108,7 +108,7 @@ impl Bucket {
     fn again(&mut self, error: Error) -> Error {
         match error {
             Error::Retriable { code, message, .. } => {
-                Error::Retriable { code, message, after: Some(self.backoff.next()) }
+                Error::Retriable { code, message, after: Some(self.backoff.delay()) }
             }
             error => error,
         }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use spout_guest::{
-    Error, Result,
-    net::{Backoff, Wire, trouble},
+    Backoff, Error, Result,
+    net::{Wire, trouble},
     secret::{Form, Secret},
 };
 
@@ -170,7 +170,7 @@ impl Client {
     }
 
     fn unavailable(&mut self, message: String) -> Error {
-        Error::Retriable { code: "redis.unavailable".into(), message, after: Some(self.backoff.next()) }
+        Error::Retriable { code: "redis.unavailable".into(), message, after: Some(self.backoff.delay()) }
     }
 
     fn failed(&mut self, error: Trouble) -> Failed {
@@ -180,7 +180,7 @@ impl Client {
             Trouble::Wrong(Wrong::Garbage(what)) => Failed::Other(Error::Retriable {
                 code: "redis.protocol".into(),
                 message: format!("{} does not speak as Redis does: {what}", self.address),
-                after: Some(self.backoff.next()),
+                after: Some(self.backoff.delay()),
             }),
         }
     }

@@ -29,7 +29,6 @@
 //! A call into a plugin has a limit (`limits.call`), and who waits beyond it is stopped as if it had crashed. So everything here
 //! waits for [`PATIENCE`] unless told otherwise, and then says [`std::io::ErrorKind::TimedOut`].
 
-mod backoff;
 mod body;
 mod client;
 pub(crate) mod connection;
@@ -51,7 +50,6 @@ pub(crate) mod hosted;
 use std::time::Duration;
 
 pub use self::{
-    backoff::Backoff,
     client::{Client, HttpError, Request, Response},
     connection::Connection,
     tcp::{TcpListener, TcpStream},

@@ -7,9 +7,9 @@ use std::{
 
 use bytes::BytesMut;
 
-use super::{Backoff, Connection};
+use super::Connection;
 use crate::{
-    Error,
+    Backoff, Error,
     secret::{Form, Secret},
 };
 
@@ -132,7 +132,7 @@ pub fn trouble(name: &str, address: &str, error: &io::Error, backoff: &mut Backo
         io::ErrorKind::PermissionDenied => Error::fatal(&format!("{name}.denied"), message),
         io::ErrorKind::InvalidData => Error::fatal(&format!("{name}.tls"), message),
         io::ErrorKind::InvalidInput => Error::invalid_config(message),
-        _ => Error::Retriable { code: format!("{name}.io"), message, after: Some(backoff.next()) },
+        _ => Error::Retriable { code: format!("{name}.io"), message, after: Some(backoff.delay()) },
     }
 }
 
