@@ -8,7 +8,7 @@ use spout_tests::{Site, guests};
 
 /// How many calls an instance has before the one that it crashes in, and where it is used.
 fn plans() -> Vec<(&'static str, u32)> {
-    let few = |n: &u32| *n <= 10 || n % 40 == 0;
+    let few = |n: &u32| *n <= 10 || n.is_multiple_of(40);
     let at = |place: &'static str, numbers: Vec<u32>| numbers.into_iter().map(move |n| (place, n));
     let some: Vec<u32> = (1..=200).filter(few).collect();
     at("stream", (1..=200).collect()).chain(at("decoder", some.clone())).chain(at("node", some)).collect()
@@ -86,7 +86,8 @@ fn a_crash_in_the_nth_call_loses_nothing_and_doubles_nothing() -> Result<()> {
         .map(|(name, total)| format!("{{\"p\":\"{name}\",\"c\":{total},\"d\":{total}}}"))
         .collect();
     let mut rows = site.rows(&counts.join(" union all "), None)?;
-    (expected.sort_unstable(), rows.sort_unstable());
+    expected.sort_unstable();
+    rows.sort_unstable();
     let wrong: Vec<_> = rows.iter().filter(|row| !expected.contains(row)).collect();
     ensure!(rows.len() == expected.len() && wrong.is_empty(), "rows were lost or doubled: {wrong:?}");
     site.ok(&["fsck"]).map(drop)

@@ -251,7 +251,7 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Run(verb) => verb.run(global, printer).await,
         Verb::Serve(verb) => verb.run(global, printer).await,
         Verb::Check(verb) => verb.run(global, printer).await,
-        Verb::Test(verb) => verb.run(global, printer).await,
+        Verb::Test(verb) => Box::pin(verb.run(global, printer)).await,
         Verb::Schema(verb) => verb.run(printer),
         Verb::Import(verb) => verb.run(global, printer),
         Verb::Plugin(verb) => verb.run(global, printer).await,

@@ -167,8 +167,9 @@ impl Specs {
         for _ in 0..TRIES {
             let mut editor = self.repo.edit(MASTER).await?;
             let mut open = self.repo.open_commit();
-            let unchanged = self.fill(&editor, &mut open, change).await?;
-            match editor.finish(open, Edit { unchanged, ..Edit::new(&change.said()) }).await? {
+            let unchanged = Box::pin(self.fill(&editor, &mut open, change)).await?;
+            let edit = Edit { unchanged, ..Edit::new(&change.said()) };
+            match Box::pin(editor.finish(open, edit)).await? {
                 Finished::Committed(commit) => return Ok(commit),
                 Finished::Lost(_) => {}
                 Finished::Unknown(error) => return Err((*error).into()),

@@ -25,6 +25,9 @@ const TIES: usize = 1000;
 /// Longest time that a server may say to wait.
 const WAIT: Duration = Duration::from_secs(300);
 
+/// The value of an item, its hash, and the item.
+type Item = (String, u64, String);
+
 /// Reads the source.
 #[derive(Debug)]
 pub struct Reader {
@@ -32,8 +35,8 @@ pub struct Reader {
     settings: Settings,
     client: Client,
     page: Option<Page>,
-    /// Items with their values and hashes that are new and were not taken yet, and the place before them.
-    rest: Option<(Place, VecDeque<(String, u64, String)>)>,
+    /// Items that are new and were not taken yet, and the place before them.
+    rest: Option<(Place, VecDeque<Item>)>,
     /// When there was nothing new last.
     idle: Option<Instant>,
     backoff: Backoff,

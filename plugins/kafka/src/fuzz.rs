@@ -31,8 +31,10 @@ fn blob(random: &mut Random) -> Option<Vec<u8>> {
     (random.below(5) > 0).then(|| (0..length).map(|_| random.byte()).collect())
 }
 
-/// A log, and what of it is not from aborted transactions.
-fn log(random: &mut Random) -> (Vec<Bat>, Vec<Aborted>, Vec<(u64, Option<Vec<u8>>)>) {
+/// A log: its batches, its aborted transactions, and the messages that are not of those.
+type Log = (Vec<Bat>, Vec<Aborted>, Vec<(u64, Option<Vec<u8>>)>);
+
+fn log(random: &mut Random) -> Log {
     let (mut batches, mut aborted, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     let mut base = random.below(5) as i64;
     for _ in 0..1 + random.below(4) {

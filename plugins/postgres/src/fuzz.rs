@@ -72,7 +72,7 @@ fn pgoutput() {
 #[test]
 fn frames() {
     let corpus = Corpus::of([
-        b"R\0\0\0\x08\0\0\0\0S\0\0\0\x19server_version\0015.14\0\0Z\0\0\0\x05I".to_vec(),
+        b"R\0\0\0\x08\0\0\0\0S\0\0\0\x19server_version\x0015.14\0\0Z\0\0\0\x05I".to_vec(),
         b"D\0\0\0\x14\0\x02\0\0\0\x03abc\xff\xff\xff\xffZ\0\0\0\x05I".to_vec(),
         b"E\0\0\0\x12C55006\0Mbusy\0\0Z\0\0\0\x05I".to_vec(),
         b"d\0\0\0\x16k\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\x01".to_vec(),

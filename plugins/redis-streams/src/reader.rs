@@ -163,8 +163,8 @@ impl Reader {
                 found.insert(one.key.clone(), entries);
             }
         }
-        if count > 0 {
-            self.entry = (self.entry + bytes / count) / 2;
+        if let Some(size) = bytes.checked_div(count) {
+            self.entry = (self.entry + size) / 2;
         }
         Ok(found)
     }

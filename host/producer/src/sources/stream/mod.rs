@@ -15,7 +15,7 @@ use spout_data::{ByteSize, Period};
 use spout_plugin::{PluginRef, Settings, World};
 
 use self::discover::StreamProducer;
-pub use self::redelivered::DedupeSpec;
+pub(super) use self::redelivered::DedupeSpec;
 use crate::{CsvStyle, Error, MetadataColumn, OutOfRange, Producer, Promise, SourceContext, SourcePlugin, SourceSpec};
 
 /// A stream fetched through a plugin.
