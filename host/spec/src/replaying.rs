@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(source.spec.metadata().len(), 1);
         assert!(one.producer.decoder.is_some());
         let two = load(
-            "pipeline: {name: p}\ncommit: {branch: dev}\nproducers:\n- {name: a, stdin: {}, decoder: {type: json}}\n- {name: b, tcp: {listen: '127.0.0.1:0'}, decoder: {type: csv, columns: {x: int64}}}\n",
+            "pipeline: {name: p}\ncommit: {branch: dev}\nproducers:\n- {name: a, stdin: {}, decoder: {type: json}}\n- {name: b, tcp: {listen: '127.0.0.1:0'}, decoder: {type: csv, schema: {x: int64}}}\n",
         );
         let two = two.replaying("q").unwrap().spec;
         let repos = two.producers.iter().filter_map(|producer| producer.repo.as_ref());

@@ -147,8 +147,9 @@ async fn the_host_talks_tls_and_knows_with_whom() {
     let (talk, plain, wrong) = (format!("talk {at_once}"), format!("plain {asked}"), format!("talk {asked}"));
     let named = with(&ca, r#", "serverName": "broker.test""#);
     check(named.clone(), &[("open broker", "secure"), (&talk, "hello"), (&plain, "hello")]).await;
-    // Who expects to be asked first waits, and so do we, for so long.
-    assert_eq!(outcome(named, &wrong).await, "net.timed-out");
+    // Who expects to be asked first takes a hello for that: what it answers is no TLS, or it waits for more, and we for so long.
+    let said = outcome(named, &wrong).await;
+    assert!(said == "net.timed-out" || said.contains("the TLS handshake failed"), "{said}");
     // A certificate for another host, one of another authority, and one of authorities of this machine are none.
     for (grants, part) in [
         (with(&ca, ""), "not valid for name"),

@@ -2,6 +2,36 @@
 #include "plugin.h"
 #include <stdlib.h>
 #include <string.h>
+__attribute__((__import_module__("spout:plugin/network@0.1.0"), __import_name__("[static]connection.open")))
+extern void __wasm_import_spout_plugin_network_static_connection_open(uint8_t *, size_t, int32_t, int32_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/network@0.1.0"), __import_name__("[method]connection.start-tls")))
+extern void __wasm_import_spout_plugin_network_method_connection_start_tls(int32_t, int32_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/network@0.1.0"), __import_name__("[method]connection.secure")))
+extern int32_t __wasm_import_spout_plugin_network_method_connection_secure(int32_t);
+__attribute__((__import_module__("spout:plugin/network@0.1.0"), __import_name__("[method]connection.read")))
+extern void __wasm_import_spout_plugin_network_method_connection_read(int32_t, int32_t, int32_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/network@0.1.0"), __import_name__("[method]connection.write")))
+extern void __wasm_import_spout_plugin_network_method_connection_write(int32_t, uint8_t *, size_t, int32_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/network@0.1.0"), __import_name__("[method]connection.finish")))
+extern void __wasm_import_spout_plugin_network_method_connection_finish(int32_t, int32_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/network@0.1.0"), __import_name__("[method]connection.peer")))
+extern void __wasm_import_spout_plugin_network_method_connection_peer(int32_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/network@0.1.0"), __import_name__("wait")))
+extern void __wasm_import_spout_plugin_network_wait(uint8_t *, size_t, int32_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/secrets@0.1.0"), __import_name__("[static]secret.named")))
+extern void __wasm_import_spout_plugin_secrets_static_secret_named(uint8_t *, size_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/secrets@0.1.0"), __import_name__("[method]secret.length")))
+extern int32_t __wasm_import_spout_plugin_secrets_method_secret_length(int32_t, int32_t, uint8_t *, size_t);
+__attribute__((__import_module__("spout:plugin/secrets@0.1.0"), __import_name__("[method]secret.write")))
+extern void __wasm_import_spout_plugin_secrets_method_secret_write(int32_t, int32_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/secrets@0.1.0"), __import_name__("[method]secret.hmac")))
+extern void __wasm_import_spout_plugin_secrets_method_secret_hmac(int32_t, int32_t, uint8_t *, size_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/secrets@0.1.0"), __import_name__("[method]secret.scram")))
+extern void __wasm_import_spout_plugin_secrets_method_secret_scram(int32_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/secrets@0.1.0"), __import_name__("[method]secret.sign-v4")))
+extern void __wasm_import_spout_plugin_secrets_method_secret_sign_v4(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/secrets@0.1.0"), __import_name__("[method]secret.reveal")))
+extern void __wasm_import_spout_plugin_secrets_method_secret_reveal(int32_t, uint8_t *);
 __attribute__((__import_module__("spout:plugin/log@0.1.0"), __import_name__("enabled")))
 extern int32_t __wasm_import_spout_plugin_log_enabled(int32_t);
 __attribute__((__import_module__("spout:plugin/log@0.1.0"), __import_name__("write")))
@@ -934,6 +964,124 @@ void *cabi_realloc(void *ptr, size_t old_size, size_t align, size_t new_size) {
 }
 __attribute__((__aligned__(8)))
 static uint8_t RET_AREA[(56+4*sizeof(void*))];
+void spout_plugin_network_failure_free(spout_plugin_network_failure_t *ptr) {
+  plugin_string_free(&ptr->message);
+}
+__attribute__((__import_module__("spout:plugin/network@0.1.0"), __import_name__("[resource-drop]connection")))
+extern void __wasm_import_spout_plugin_network_connection_drop(int32_t handle);
+void spout_plugin_network_connection_drop_own(spout_plugin_network_own_connection_t handle) {
+  __wasm_import_spout_plugin_network_connection_drop(handle.__handle);
+}
+void spout_plugin_network_connection_drop_borrow(spout_plugin_network_borrow_connection_t handle) {
+  __wasm_import_spout_plugin_network_connection_drop(handle.__handle);
+}
+spout_plugin_network_borrow_connection_t spout_plugin_network_borrow_connection(spout_plugin_network_own_connection_t arg) {
+  return (spout_plugin_network_borrow_connection_t) { arg.__handle };
+}
+void spout_plugin_network_result_own_connection_failure_free(spout_plugin_network_result_own_connection_failure_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    spout_plugin_network_failure_free(&ptr->val.err);
+  }
+}
+void spout_plugin_network_result_void_failure_free(spout_plugin_network_result_void_failure_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    spout_plugin_network_failure_free(&ptr->val.err);
+  }
+}
+void plugin_list_u8_free(plugin_list_u8_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    uint8_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+    }
+    free(list_ptr);
+  }
+}
+void spout_plugin_network_result_list_u8_failure_free(spout_plugin_network_result_list_u8_failure_t *ptr) {
+  if (!ptr->is_err) {
+    plugin_list_u8_free(&ptr->val.ok);
+  } else {
+    spout_plugin_network_failure_free(&ptr->val.err);
+  }
+}
+void spout_plugin_network_result_u32_failure_free(spout_plugin_network_result_u32_failure_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    spout_plugin_network_failure_free(&ptr->val.err);
+  }
+}
+void spout_plugin_network_list_borrow_connection_free(spout_plugin_network_list_borrow_connection_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    spout_plugin_network_borrow_connection_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+    }
+    free(list_ptr);
+  }
+}
+void plugin_list_u32_free(plugin_list_u32_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    uint32_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+    }
+    free(list_ptr);
+  }
+}
+void spout_plugin_secrets_failure_free(spout_plugin_secrets_failure_t *ptr) {
+  spout_plugin_network_failure_free(ptr);
+}
+void spout_plugin_secrets_form_free(spout_plugin_secrets_form_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 2: {
+      plugin_list_u8_free(&ptr->val.base64);
+      break;
+    }
+  }
+}
+void spout_plugin_secrets_scram_free(spout_plugin_secrets_scram_t *ptr) {
+  plugin_list_u8_free(&ptr->proof);
+  plugin_list_u8_free(&ptr->server_signature);
+}
+__attribute__((__import_module__("spout:plugin/secrets@0.1.0"), __import_name__("[resource-drop]secret")))
+extern void __wasm_import_spout_plugin_secrets_secret_drop(int32_t handle);
+void spout_plugin_secrets_secret_drop_own(spout_plugin_secrets_own_secret_t handle) {
+  __wasm_import_spout_plugin_secrets_secret_drop(handle.__handle);
+}
+void spout_plugin_secrets_secret_drop_borrow(spout_plugin_secrets_borrow_secret_t handle) {
+  __wasm_import_spout_plugin_secrets_secret_drop(handle.__handle);
+}
+spout_plugin_secrets_borrow_secret_t spout_plugin_secrets_borrow_secret(spout_plugin_secrets_own_secret_t arg) {
+  return (spout_plugin_secrets_borrow_secret_t) { arg.__handle };
+}
+void spout_plugin_secrets_result_own_secret_failure_free(spout_plugin_secrets_result_own_secret_failure_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    spout_plugin_secrets_failure_free(&ptr->val.err);
+  }
+}
+void spout_plugin_secrets_result_void_failure_free(spout_plugin_secrets_result_void_failure_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    spout_plugin_secrets_failure_free(&ptr->val.err);
+  }
+}
+void spout_plugin_secrets_result_scram_failure_free(spout_plugin_secrets_result_scram_failure_t *ptr) {
+  if (!ptr->is_err) {
+    spout_plugin_secrets_scram_free(&ptr->val.ok);
+  } else {
+    spout_plugin_secrets_failure_free(&ptr->val.err);
+  }
+}
+void spout_plugin_secrets_result_list_u8_failure_free(spout_plugin_secrets_result_list_u8_failure_t *ptr) {
+  if (!ptr->is_err) {
+    plugin_list_u8_free(&ptr->val.ok);
+  } else {
+    spout_plugin_secrets_failure_free(&ptr->val.err);
+  }
+}
 void plugin_tuple2_string_string_free(plugin_tuple2_string_string_t *ptr) {
   plugin_string_free(&ptr->f0);
   plugin_string_free(&ptr->f1);
@@ -959,15 +1107,6 @@ void spout_plugin_types_settings_free(spout_plugin_types_settings_t *ptr) {
     plugin_tuple2_string_string_t *list_ptr = ptr->ptr;
     for (size_t i = 0; i < list_len; i++) {
       plugin_tuple2_string_string_free(&list_ptr[i]);
-    }
-    free(list_ptr);
-  }
-}
-void plugin_list_u8_free(plugin_list_u8_t *ptr) {
-  size_t list_len = ptr->len;
-  if (list_len > 0) {
-    uint8_t *list_ptr = ptr->ptr;
-    for (size_t i = 0; i < list_len; i++) {
     }
     free(list_ptr);
   }
@@ -1020,15 +1159,6 @@ void spout_plugin_types_error_free(spout_plugin_types_error_t *ptr) {
       spout_plugin_types_fault_free(&ptr->val.other);
       break;
     }
-  }
-}
-void plugin_list_u32_free(plugin_list_u32_t *ptr) {
-  size_t list_len = ptr->len;
-  if (list_len > 0) {
-    uint32_t *list_ptr = ptr->ptr;
-    for (size_t i = 0; i < list_len; i++) {
-    }
-    free(list_ptr);
   }
 }
 void spout_plugin_types_blobs_free(spout_plugin_types_blobs_t *ptr) {
@@ -1390,6 +1520,348 @@ void plugin_string_free(plugin_string_t *ret) {
   }
   ret->ptr = NULL;
   ret->len = 0;
+}
+bool spout_plugin_network_static_connection_open(plugin_string_t *to, spout_plugin_network_begin_t begin, uint32_t timeout_ms, spout_plugin_network_own_connection_t *ret, spout_plugin_network_failure_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_network_static_connection_open((uint8_t *) (*to).ptr, (*to).len, (int32_t) begin, (int32_t) (timeout_ms), ptr);
+  spout_plugin_network_result_own_connection_failure_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (spout_plugin_network_own_connection_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_network_failure_t) {
+        (spout_plugin_network_cause_t) (int32_t) *((uint8_t*) (ptr + sizeof(void*))),
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+bool spout_plugin_network_method_connection_start_tls(spout_plugin_network_borrow_connection_t self, uint32_t timeout_ms, spout_plugin_network_failure_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_network_method_connection_start_tls((self).__handle, (int32_t) (timeout_ms), ptr);
+  spout_plugin_network_result_void_failure_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_network_failure_t) {
+        (spout_plugin_network_cause_t) (int32_t) *((uint8_t*) (ptr + sizeof(void*))),
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+bool spout_plugin_network_method_connection_secure(spout_plugin_network_borrow_connection_t self) {
+  int32_t ret = __wasm_import_spout_plugin_network_method_connection_secure((self).__handle);
+  return ret;
+}
+bool spout_plugin_network_method_connection_read(spout_plugin_network_borrow_connection_t self, uint32_t most, uint32_t timeout_ms, plugin_list_u8_t *ret, spout_plugin_network_failure_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_network_method_connection_read((self).__handle, (int32_t) (most), (int32_t) (timeout_ms), ptr);
+  spout_plugin_network_result_list_u8_failure_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_network_failure_t) {
+        (spout_plugin_network_cause_t) (int32_t) *((uint8_t*) (ptr + sizeof(void*))),
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+bool spout_plugin_network_method_connection_write(spout_plugin_network_borrow_connection_t self, plugin_list_u8_t *bytes, uint32_t timeout_ms, uint32_t *ret, spout_plugin_network_failure_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_network_method_connection_write((self).__handle, (uint8_t *) (*bytes).ptr, (*bytes).len, (int32_t) (timeout_ms), ptr);
+  spout_plugin_network_result_u32_failure_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (uint32_t) (*((int32_t*) (ptr + sizeof(void*))));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_network_failure_t) {
+        (spout_plugin_network_cause_t) (int32_t) *((uint8_t*) (ptr + sizeof(void*))),
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+bool spout_plugin_network_method_connection_finish(spout_plugin_network_borrow_connection_t self, uint32_t timeout_ms, spout_plugin_network_failure_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_network_method_connection_finish((self).__handle, (int32_t) (timeout_ms), ptr);
+  spout_plugin_network_result_void_failure_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_network_failure_t) {
+        (spout_plugin_network_cause_t) (int32_t) *((uint8_t*) (ptr + sizeof(void*))),
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+void spout_plugin_network_method_connection_peer(spout_plugin_network_borrow_connection_t self, plugin_string_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(2*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_network_method_connection_peer((self).__handle, ptr);
+  *ret = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
+}
+void spout_plugin_network_wait(spout_plugin_network_list_borrow_connection_t *connections, uint32_t timeout_ms, plugin_list_u32_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(2*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_network_wait((uint8_t *) (*connections).ptr, (*connections).len, (int32_t) (timeout_ms), ptr);
+  *ret = (plugin_list_u32_t) { (uint32_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
+}
+bool spout_plugin_secrets_static_secret_named(plugin_string_t *name, spout_plugin_secrets_own_secret_t *ret, spout_plugin_secrets_failure_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_secrets_static_secret_named((uint8_t *) (*name).ptr, (*name).len, ptr);
+  spout_plugin_secrets_result_own_secret_failure_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (spout_plugin_secrets_own_secret_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_network_failure_t) {
+        (spout_plugin_network_cause_t) (int32_t) *((uint8_t*) (ptr + sizeof(void*))),
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+uint32_t spout_plugin_secrets_method_secret_length(spout_plugin_secrets_borrow_secret_t self, spout_plugin_secrets_form_t *form) {
+  int32_t variant;
+  uint8_t * variant2;
+  size_t variant3;
+  switch ((int32_t) (*form).tag) {
+    case 0: {
+      variant = 0;
+      variant2 = 0;
+      variant3 = 0;
+      break;
+    }
+    case 1: {
+      variant = 1;
+      variant2 = 0;
+      variant3 = 0;
+      break;
+    }
+    case 2: {
+      const plugin_list_u8_t *payload1 = &(*form).val.base64;
+      variant = 2;
+      variant2 = (uint8_t *) (*payload1).ptr;
+      variant3 = (*payload1).len;
+      break;
+    }
+  }
+  int32_t ret = __wasm_import_spout_plugin_secrets_method_secret_length((self).__handle, variant, variant2, variant3);
+  return (uint32_t) (ret);
+}
+bool spout_plugin_secrets_method_secret_write(spout_plugin_secrets_borrow_secret_t self, spout_plugin_secrets_borrow_connection_t to, spout_plugin_secrets_form_t *form, uint32_t timeout_ms, spout_plugin_secrets_failure_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  int32_t variant;
+  uint8_t * variant2;
+  size_t variant3;
+  switch ((int32_t) (*form).tag) {
+    case 0: {
+      variant = 0;
+      variant2 = 0;
+      variant3 = 0;
+      break;
+    }
+    case 1: {
+      variant = 1;
+      variant2 = 0;
+      variant3 = 0;
+      break;
+    }
+    case 2: {
+      const plugin_list_u8_t *payload1 = &(*form).val.base64;
+      variant = 2;
+      variant2 = (uint8_t *) (*payload1).ptr;
+      variant3 = (*payload1).len;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_secrets_method_secret_write((self).__handle, (to).__handle, variant, variant2, variant3, (int32_t) (timeout_ms), ptr);
+  spout_plugin_secrets_result_void_failure_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_network_failure_t) {
+        (spout_plugin_network_cause_t) (int32_t) *((uint8_t*) (ptr + sizeof(void*))),
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+void spout_plugin_secrets_method_secret_hmac(spout_plugin_secrets_borrow_secret_t self, spout_plugin_secrets_hash_t algorithm, plugin_list_u8_t *data, plugin_list_u8_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(2*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_secrets_method_secret_hmac((self).__handle, (int32_t) algorithm, (uint8_t *) (*data).ptr, (*data).len, ptr);
+  *ret = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
+}
+bool spout_plugin_secrets_method_secret_scram(spout_plugin_secrets_borrow_secret_t self, spout_plugin_secrets_hash_t algorithm, plugin_list_u8_t *salt, uint32_t iterations, plugin_list_u8_t *auth_message, spout_plugin_secrets_scram_t *ret, spout_plugin_secrets_failure_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(5*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_secrets_method_secret_scram((self).__handle, (int32_t) algorithm, (uint8_t *) (*salt).ptr, (*salt).len, (int32_t) (iterations), (uint8_t *) (*auth_message).ptr, (*auth_message).len, ptr);
+  spout_plugin_secrets_result_scram_failure_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (spout_plugin_secrets_scram_t) {
+        (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_network_failure_t) {
+        (spout_plugin_network_cause_t) (int32_t) *((uint8_t*) (ptr + sizeof(void*))),
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+void spout_plugin_secrets_method_secret_sign_v4(spout_plugin_secrets_borrow_secret_t self, plugin_string_t *date, plugin_string_t *region, plugin_string_t *service, plugin_string_t *string_to_sign, plugin_string_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(2*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_secrets_method_secret_sign_v4((self).__handle, (uint8_t *) (*date).ptr, (*date).len, (uint8_t *) (*region).ptr, (*region).len, (uint8_t *) (*service).ptr, (*service).len, (uint8_t *) (*string_to_sign).ptr, (*string_to_sign).len, ptr);
+  *ret = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
+}
+bool spout_plugin_secrets_method_secret_reveal(spout_plugin_secrets_borrow_secret_t self, plugin_list_u8_t *ret, spout_plugin_secrets_failure_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_secrets_method_secret_reveal((self).__handle, ptr);
+  spout_plugin_secrets_result_list_u8_failure_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_network_failure_t) {
+        (spout_plugin_network_cause_t) (int32_t) *((uint8_t*) (ptr + sizeof(void*))),
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
 }
 bool spout_plugin_log_enabled(spout_plugin_log_level_t at) {
   int32_t ret = __wasm_import_spout_plugin_log_enabled((int32_t) at);

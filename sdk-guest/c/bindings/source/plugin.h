@@ -11,6 +11,120 @@ typedef struct plugin_string_t {
   uint8_t*ptr;
   size_t len;
 } plugin_string_t;
+typedef uint8_t spout_plugin_network_cause_t;
+#define SPOUT_PLUGIN_NETWORK_CAUSE_DENIED 0
+#define SPOUT_PLUGIN_NETWORK_CAUSE_INVALID 1
+#define SPOUT_PLUGIN_NETWORK_CAUSE_UNRESOLVABLE 2
+#define SPOUT_PLUGIN_NETWORK_CAUSE_REFUSED 3
+#define SPOUT_PLUGIN_NETWORK_CAUSE_UNREACHABLE 4
+#define SPOUT_PLUGIN_NETWORK_CAUSE_CLOSED 5
+#define SPOUT_PLUGIN_NETWORK_CAUSE_TIMED_OUT 6
+#define SPOUT_PLUGIN_NETWORK_CAUSE_TLS 7
+#define SPOUT_PLUGIN_NETWORK_CAUSE_FULL 8
+#define SPOUT_PLUGIN_NETWORK_CAUSE_OTHER 9
+typedef struct spout_plugin_network_failure_t {
+  spout_plugin_network_cause_t   cause;
+  plugin_string_t   message;
+} spout_plugin_network_failure_t;
+typedef uint8_t spout_plugin_network_begin_t;
+#define SPOUT_PLUGIN_NETWORK_BEGIN_AS_GRANTED 0
+#define SPOUT_PLUGIN_NETWORK_BEGIN_PLAIN 1
+typedef struct spout_plugin_network_own_connection_t {
+  int32_t __handle;
+} spout_plugin_network_own_connection_t;
+typedef struct spout_plugin_network_borrow_connection_t {
+  int32_t __handle;
+} spout_plugin_network_borrow_connection_t;
+typedef struct {
+  bool is_err;
+  union {
+    spout_plugin_network_own_connection_t ok;
+    spout_plugin_network_failure_t err;
+  } val;
+} spout_plugin_network_result_own_connection_failure_t;
+typedef struct {
+  bool is_err;
+  union {
+    spout_plugin_network_failure_t err;
+  } val;
+} spout_plugin_network_result_void_failure_t;
+typedef struct {
+  uint8_t *ptr;
+  size_t len;
+} plugin_list_u8_t;
+typedef struct {
+  bool is_err;
+  union {
+    plugin_list_u8_t ok;
+    spout_plugin_network_failure_t err;
+  } val;
+} spout_plugin_network_result_list_u8_failure_t;
+typedef struct {
+  bool is_err;
+  union {
+    uint32_t ok;
+    spout_plugin_network_failure_t err;
+  } val;
+} spout_plugin_network_result_u32_failure_t;
+typedef struct {
+  spout_plugin_network_borrow_connection_t *ptr;
+  size_t len;
+} spout_plugin_network_list_borrow_connection_t;
+typedef struct {
+  uint32_t *ptr;
+  size_t len;
+} plugin_list_u32_t;
+typedef spout_plugin_network_failure_t spout_plugin_secrets_failure_t;
+typedef uint8_t spout_plugin_secrets_hash_t;
+#define SPOUT_PLUGIN_SECRETS_HASH_SHA256 0
+#define SPOUT_PLUGIN_SECRETS_HASH_SHA512 1
+typedef struct spout_plugin_secrets_form_t {
+  uint8_t tag;
+  union {
+    plugin_list_u8_t     base64;
+  } val;
+} spout_plugin_secrets_form_t;
+#define SPOUT_PLUGIN_SECRETS_FORM_RAW 0
+#define SPOUT_PLUGIN_SECRETS_FORM_JSON 1
+#define SPOUT_PLUGIN_SECRETS_FORM_BASE64 2
+typedef struct spout_plugin_secrets_scram_t {
+  plugin_list_u8_t   proof;
+  plugin_list_u8_t   server_signature;
+} spout_plugin_secrets_scram_t;
+typedef struct spout_plugin_secrets_own_secret_t {
+  int32_t __handle;
+} spout_plugin_secrets_own_secret_t;
+typedef struct spout_plugin_secrets_borrow_secret_t {
+  int32_t __handle;
+} spout_plugin_secrets_borrow_secret_t;
+typedef struct {
+  bool is_err;
+  union {
+    spout_plugin_secrets_own_secret_t ok;
+    spout_plugin_secrets_failure_t err;
+  } val;
+} spout_plugin_secrets_result_own_secret_failure_t;
+typedef spout_plugin_network_borrow_connection_t spout_plugin_secrets_borrow_connection_t;
+typedef struct {
+  bool is_err;
+  union {
+    spout_plugin_secrets_failure_t err;
+  } val;
+} spout_plugin_secrets_result_void_failure_t;
+typedef struct {
+  bool is_err;
+  union {
+    spout_plugin_secrets_scram_t ok;
+    spout_plugin_secrets_failure_t err;
+  } val;
+} spout_plugin_secrets_result_scram_failure_t;
+typedef struct {
+  bool is_err;
+  union {
+    plugin_list_u8_t ok;
+    spout_plugin_secrets_failure_t err;
+  } val;
+} spout_plugin_secrets_result_list_u8_failure_t;
 typedef uint8_t spout_plugin_log_level_t;
 #define SPOUT_PLUGIN_LOG_LEVEL_TRACE 0
 #define SPOUT_PLUGIN_LOG_LEVEL_DEBUG 1
@@ -38,10 +152,6 @@ typedef struct spout_plugin_types_settings_t {
 } spout_plugin_types_settings_t;
 typedef uint32_t spout_plugin_types_partition_id_t;
 typedef uint64_t spout_plugin_types_offset_t;
-typedef struct {
-  uint8_t *ptr;
-  size_t len;
-} plugin_list_u8_t;
 typedef struct {
   bool is_some;
   plugin_list_u8_t val;
@@ -84,10 +194,6 @@ typedef struct spout_plugin_types_error_t {
 #define SPOUT_PLUGIN_TYPES_ERROR_END_OF_STREAM 4
 #define SPOUT_PLUGIN_TYPES_ERROR_CANCELLED 5
 #define SPOUT_PLUGIN_TYPES_ERROR_OTHER 6
-typedef struct {
-  uint32_t *ptr;
-  size_t len;
-} plugin_list_u32_t;
 typedef struct spout_plugin_types_blobs_t {
   plugin_list_u32_t   bounds;
   plugin_list_u8_t   bytes;
@@ -367,6 +473,21 @@ typedef struct {
   exports_spout_plugin_about_offer_t *ptr;
   size_t len;
 } exports_spout_plugin_about_list_offer_t;
+extern bool spout_plugin_network_static_connection_open(plugin_string_t *to, spout_plugin_network_begin_t begin, uint32_t timeout_ms, spout_plugin_network_own_connection_t *ret, spout_plugin_network_failure_t *err);
+extern bool spout_plugin_network_method_connection_start_tls(spout_plugin_network_borrow_connection_t self, uint32_t timeout_ms, spout_plugin_network_failure_t *err);
+extern bool spout_plugin_network_method_connection_secure(spout_plugin_network_borrow_connection_t self);
+extern bool spout_plugin_network_method_connection_read(spout_plugin_network_borrow_connection_t self, uint32_t most, uint32_t timeout_ms, plugin_list_u8_t *ret, spout_plugin_network_failure_t *err);
+extern bool spout_plugin_network_method_connection_write(spout_plugin_network_borrow_connection_t self, plugin_list_u8_t *bytes, uint32_t timeout_ms, uint32_t *ret, spout_plugin_network_failure_t *err);
+extern bool spout_plugin_network_method_connection_finish(spout_plugin_network_borrow_connection_t self, uint32_t timeout_ms, spout_plugin_network_failure_t *err);
+extern void spout_plugin_network_method_connection_peer(spout_plugin_network_borrow_connection_t self, plugin_string_t *ret);
+extern void spout_plugin_network_wait(spout_plugin_network_list_borrow_connection_t *connections, uint32_t timeout_ms, plugin_list_u32_t *ret);
+extern bool spout_plugin_secrets_static_secret_named(plugin_string_t *name, spout_plugin_secrets_own_secret_t *ret, spout_plugin_secrets_failure_t *err);
+extern uint32_t spout_plugin_secrets_method_secret_length(spout_plugin_secrets_borrow_secret_t self, spout_plugin_secrets_form_t *form);
+extern bool spout_plugin_secrets_method_secret_write(spout_plugin_secrets_borrow_secret_t self, spout_plugin_secrets_borrow_connection_t to, spout_plugin_secrets_form_t *form, uint32_t timeout_ms, spout_plugin_secrets_failure_t *err);
+extern void spout_plugin_secrets_method_secret_hmac(spout_plugin_secrets_borrow_secret_t self, spout_plugin_secrets_hash_t algorithm, plugin_list_u8_t *data, plugin_list_u8_t *ret);
+extern bool spout_plugin_secrets_method_secret_scram(spout_plugin_secrets_borrow_secret_t self, spout_plugin_secrets_hash_t algorithm, plugin_list_u8_t *salt, uint32_t iterations, plugin_list_u8_t *auth_message, spout_plugin_secrets_scram_t *ret, spout_plugin_secrets_failure_t *err);
+extern void spout_plugin_secrets_method_secret_sign_v4(spout_plugin_secrets_borrow_secret_t self, plugin_string_t *date, plugin_string_t *region, plugin_string_t *service, plugin_string_t *string_to_sign, plugin_string_t *ret);
+extern bool spout_plugin_secrets_method_secret_reveal(spout_plugin_secrets_borrow_secret_t self, plugin_list_u8_t *ret, spout_plugin_secrets_failure_t *err);
 extern bool spout_plugin_log_enabled(spout_plugin_log_level_t at);
 extern void spout_plugin_log_write(spout_plugin_log_level_t at, plugin_string_t *message, plugin_list_tuple2_string_string_t *fields);
 extern bool spout_plugin_config_get(plugin_string_t *key, plugin_string_t *ret);
@@ -382,11 +503,31 @@ bool exports_spout_plugin_partition_consumer_static_consumer_open(plugin_string_
 bool exports_spout_plugin_partition_consumer_method_consumer_fetch(exports_spout_plugin_partition_consumer_borrow_consumer_t self, exports_spout_plugin_partition_consumer_list_tuple2_partition_id_position_t *wanted, exports_spout_plugin_partition_consumer_fetch_limits_t *limits, exports_spout_plugin_partition_consumer_list_tuple2_partition_id_result_fetched_error_t *ret, exports_spout_plugin_partition_consumer_error_t *err);
 bool exports_spout_plugin_partition_consumer_method_consumer_committed(exports_spout_plugin_partition_consumer_borrow_consumer_t self, exports_spout_plugin_partition_consumer_list_tuple2_partition_id_position_t *upto, exports_spout_plugin_partition_consumer_error_t *err);
 void exports_spout_plugin_about_describe(exports_spout_plugin_about_list_offer_t *ret);
+void spout_plugin_network_failure_free(spout_plugin_network_failure_t *ptr);
+extern void spout_plugin_network_connection_drop_own(spout_plugin_network_own_connection_t handle);
+extern void spout_plugin_network_connection_drop_borrow(spout_plugin_network_borrow_connection_t handle);
+extern spout_plugin_network_borrow_connection_t spout_plugin_network_borrow_connection(spout_plugin_network_own_connection_t handle);
+void spout_plugin_network_result_own_connection_failure_free(spout_plugin_network_result_own_connection_failure_t *ptr);
+void spout_plugin_network_result_void_failure_free(spout_plugin_network_result_void_failure_t *ptr);
+void plugin_list_u8_free(plugin_list_u8_t *ptr);
+void spout_plugin_network_result_list_u8_failure_free(spout_plugin_network_result_list_u8_failure_t *ptr);
+void spout_plugin_network_result_u32_failure_free(spout_plugin_network_result_u32_failure_t *ptr);
+void spout_plugin_network_list_borrow_connection_free(spout_plugin_network_list_borrow_connection_t *ptr);
+void plugin_list_u32_free(plugin_list_u32_t *ptr);
+void spout_plugin_secrets_failure_free(spout_plugin_secrets_failure_t *ptr);
+void spout_plugin_secrets_form_free(spout_plugin_secrets_form_t *ptr);
+void spout_plugin_secrets_scram_free(spout_plugin_secrets_scram_t *ptr);
+extern void spout_plugin_secrets_secret_drop_own(spout_plugin_secrets_own_secret_t handle);
+extern void spout_plugin_secrets_secret_drop_borrow(spout_plugin_secrets_borrow_secret_t handle);
+extern spout_plugin_secrets_borrow_secret_t spout_plugin_secrets_borrow_secret(spout_plugin_secrets_own_secret_t handle);
+void spout_plugin_secrets_result_own_secret_failure_free(spout_plugin_secrets_result_own_secret_failure_t *ptr);
+void spout_plugin_secrets_result_void_failure_free(spout_plugin_secrets_result_void_failure_t *ptr);
+void spout_plugin_secrets_result_scram_failure_free(spout_plugin_secrets_result_scram_failure_t *ptr);
+void spout_plugin_secrets_result_list_u8_failure_free(spout_plugin_secrets_result_list_u8_failure_t *ptr);
 void plugin_tuple2_string_string_free(plugin_tuple2_string_string_t *ptr);
 void plugin_list_tuple2_string_string_free(plugin_list_tuple2_string_string_t *ptr);
 void plugin_option_string_free(plugin_option_string_t *ptr);
 void spout_plugin_types_settings_free(spout_plugin_types_settings_t *ptr);
-void plugin_list_u8_free(plugin_list_u8_t *ptr);
 void plugin_option_list_u8_free(plugin_option_list_u8_t *ptr);
 void spout_plugin_types_position_free(spout_plugin_types_position_t *ptr);
 void plugin_option_u32_free(plugin_option_u32_t *ptr);
@@ -394,7 +535,6 @@ void spout_plugin_types_fault_free(spout_plugin_types_fault_t *ptr);
 void spout_plugin_types_range_free(spout_plugin_types_range_t *ptr);
 void spout_plugin_types_option_range_free(spout_plugin_types_option_range_t *ptr);
 void spout_plugin_types_error_free(spout_plugin_types_error_t *ptr);
-void plugin_list_u32_free(plugin_list_u32_t *ptr);
 void spout_plugin_types_blobs_free(spout_plugin_types_blobs_t *ptr);
 void spout_plugin_types_header_free(spout_plugin_types_header_t *ptr);
 void spout_plugin_types_attribute_free(spout_plugin_types_attribute_t *ptr);
