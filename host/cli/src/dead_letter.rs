@@ -36,7 +36,7 @@ enum What {
         /// `repo`, `repo@branch`, `repo@branch~2` or `repo@<commit id>`.
         reference: String,
     },
-    /// Show dead letters, newest first: where each came from, what was wrong, and the message.
+    /// Show some dead letters: where each came from, what was wrong, and the message.
     #[command(after_help = "Examples:
   spout deadletter show github-events
   spout deadletter show github-events --stage decode --code json.syntax -n 3
@@ -64,7 +64,7 @@ The bytes of each, as they arrived: spout sql 'select value from github_events_d
 
 Each message is replayed once: the repo of the replay remembers, as any pipeline does, up to which commit it has read, so that the
 next replay takes what was set aside since. What fails again is a dead letter of that repo, and can be replayed from there. Commits say
-which commits their messages were set aside in, rows have key, headers and time of the message. Left out are letters that hold
+which commits their messages were set aside in, and a message has its key, headers and time again. Left out are letters that hold
 only a part of a message or a row that a handler had made: `list` counts them.
 
 A message of which other rows went through makes those rows again, in the repo of the replay. A CSV file's header is a message of its own:
