@@ -10,6 +10,7 @@ mod caught;
 mod columns;
 mod convert;
 mod csv;
+mod encodings;
 mod error;
 mod fit;
 #[cfg(test)]

@@ -1,17 +1,20 @@
-//! Parquet: snappy, dictionaries, statistics by column chunk, no bloom filters.
+//! Parquet: snappy, dictionaries where values repeat, statistics by column chunk, no bloom filters.
 
 use std::io::Cursor;
 
 use ::arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bytes::Bytes;
 use parquet::{
-    arrow::{ArrowWriter, ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder},
+    arrow::{ArrowSchemaConverter, ArrowWriter, ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder},
     basic::Compression,
+    errors::ParquetError,
     file::properties::{EnabledStatistics, WriterProperties},
 };
 
 use super::{
-    Batches, ColumnStatistics, Error, Format, batches, columns, decode_error, encode_error, measured_pages,
+    Batches, ColumnStatistics, Error, Format, batches, columns, decode_error, encode_error,
+    encodings::{Sample, chosen},
+    measured_pages,
     stored::in_parquet,
 };
 
@@ -20,44 +23,81 @@ const ROW_GROUP: usize = 1 << 20;
 const BATCH_ROWS: usize = 8192;
 
 pub(super) struct Writer {
-    inner: ArrowWriter<Vec<u8>>,
+    schema: SchemaRef,
+    state: State,
+}
+
+enum State {
+    /// There are too few rows to tell how to write them.
+    Waits(Sample),
+    Writes(ArrowWriter<Vec<u8>>),
 }
 
 impl Writer {
     pub(super) fn new(schema: &SchemaRef) -> Result<Self, Error> {
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
-            .set_dictionary_enabled(true)
-            .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_bloom_filter_enabled(false)
-            .set_max_row_group_row_count(Some(ROW_GROUP))
-            .set_created_by(concat!("spout ", env!("CARGO_PKG_VERSION")).to_owned())
-            .build();
-        let inner = ArrowWriter::try_new(Vec::new(), SchemaRef::clone(schema), Some(properties))
-            .map_err(|source| encode_error(Format::Parquet)(source.into()))?;
-        Ok(Self { inner })
+        ArrowSchemaConverter::new().convert(schema).map_err(|source| encode_error(Format::Parquet)(source.into()))?;
+        Ok(Self { schema: SchemaRef::clone(schema), state: State::Waits(Sample::default()) })
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), Error> {
-        self.inner.write(batch).map_err(|source| encode_error(Format::Parquet)(source.into()))
+        let sample = match &mut self.state {
+            State::Writes(writer) => return writer.write(batch).map_err(wrong),
+            State::Waits(sample) => sample,
+        };
+        sample.take(batch);
+        if sample.is_whole() {
+            let sample = std::mem::take(sample);
+            self.state = State::Writes(opened(&self.schema, sample)?);
+        }
+        Ok(())
     }
 
     pub(super) fn buffered(&self) -> usize {
-        self.inner.bytes_written() + self.inner.memory_size()
+        match &self.state {
+            State::Waits(sample) => sample.bytes(),
+            State::Writes(writer) => writer.bytes_written() + writer.memory_size(),
+        }
     }
 
     pub(super) fn finish(
-        mut self,
+        self,
         given: &SchemaRef,
         in_file: &SchemaRef,
         extremes: &columns::Extremes,
     ) -> Result<(Vec<u8>, Vec<ColumnStatistics>), Error> {
-        let wrong = |source: parquet::errors::ParquetError| encode_error(Format::Parquet)(source.into());
-        let metadata = self.inner.finish().map_err(wrong)?;
+        let mut writer = match self.state {
+            State::Waits(sample) => opened(&self.schema, sample)?,
+            State::Writes(writer) => writer,
+        };
+        let metadata = writer.finish().map_err(wrong)?;
         // `into_inner` would finish once more, and that is refused.
-        let bytes = std::mem::take(self.inner.inner_mut());
+        let bytes = std::mem::take(writer.inner_mut());
         Ok((bytes, columns::from_parquet((given, in_file), metadata.row_groups(), extremes)))
     }
+}
+
+/// A writer that has written the rows of `sample`; a file that is no longer than a sample has a dictionary for each column.
+fn opened(schema: &SchemaRef, sample: Sample) -> Result<ArrowWriter<Vec<u8>>, Error> {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_dictionary_enabled(true)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_bloom_filter_enabled(false)
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_created_by(concat!("spout ", env!("CARGO_PKG_VERSION")).to_owned());
+    if let Some(first) = sample.first() {
+        properties = chosen(properties, &first);
+    }
+    let mut writer =
+        ArrowWriter::try_new(Vec::new(), SchemaRef::clone(schema), Some(properties.build())).map_err(wrong)?;
+    for batch in sample.into_batches() {
+        writer.write(&batch).map_err(wrong)?;
+    }
+    Ok(writer)
+}
+
+fn wrong(source: ParquetError) -> Error {
+    encode_error(Format::Parquet)(source.into())
 }
 
 pub(super) fn read(
@@ -66,12 +106,11 @@ pub(super) fn read(
     bytes: Bytes,
     projection: Option<&[usize]>,
 ) -> Result<Batches, Error> {
-    let wrong = |source: parquet::errors::ParquetError| decode_error(path, Format::Parquet, source);
+    let wrong = |source: ParquetError| decode_error(path, Format::Parquet, source);
     let mut pages = Cursor::new(bytes.clone());
     let mut builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(wrong)?.with_batch_size(BATCH_ROWS);
     // A value that was stored may be as large as it is, and its page with it.
-    measured_pages(&mut pages, builder.metadata(), u64::MAX)
-        .map_err(|why| wrong(parquet::errors::ParquetError::General(why)))?;
+    measured_pages(&mut pages, builder.metadata(), u64::MAX).map_err(|why| wrong(ParquetError::General(why)))?;
     if let Some(projection) = projection {
         let mask = ProjectionMask::roots(builder.parquet_schema(), in_parquet(schema, projection));
         builder = builder.with_projection(mask);
