@@ -14,6 +14,7 @@ use spout_tests::{
     Running, Site,
     http::{Answer, connect, read, request},
     served::Served,
+    tls::certificate,
 };
 
 const CROWD: &str = include_str!("../support/crowd.py");
@@ -216,6 +217,53 @@ fn a_token_in_the_clear_is_said() -> Result<()> {
     check("127.0.0.1:0", false)?;
     check("[::1]:0", false)?;
     check("localhost:0", false)
+}
+
+#[test]
+fn an_http_source_speaks_tls_and_its_token_is_not_in_the_clear() -> Result<()> {
+    let mut site = site()?;
+    certificate(site.path())?;
+    site.environment.push(("SPOUT_TEST_TOKEN", "s3cret".into()));
+    let source = |listen: &str, more: &str| {
+        spec("a", &format!("http: {{listen: '{listen}', token: {{env: SPOUT_TEST_TOKEN}}{more}}}"), "")
+    };
+    site.write("a.yaml", source("0.0.0.0:0", ", cert: chain.pem, key: key.pem"))?;
+    let said = site.ok(&["check", "a.yaml"])?;
+    ensure!(said.contains("https://") && !said.contains("in the clear"), "{said}");
+    site.write("a.yaml", source("127.0.0.1:0", ", cert: chain.pem, key: key.pem"))?;
+    let (run, addresses) = listening(&site, &["a"], 1)?;
+    let address = addresses[0].rsplit('/').next().context("an address")?;
+    let over_tls = |token: &str| -> Result<String> {
+        let mut client = Command::new("openssl")
+            .args(["s_client", "-quiet", "-verify_return_error", "-CAfile", "chain.pem", "-connect", address])
+            .current_dir(site.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let text = format!(
+            "POST / HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\ncontent-type: text/plain\r\ncontent-length: 4\r\nconnection: close\r\n\r\none\n"
+        );
+        client.stdin.as_mut().context("standard input")?.write_all(text.as_bytes())?;
+        let mut answer = String::new();
+        client.stdout.take().context("standard output")?.read_to_string(&mut answer)?;
+        client.wait()?;
+        Ok(answer)
+    };
+    let (stored, refused) = (over_tls("s3cret")?, over_tls("guess")?);
+    ensure!(stored.starts_with("HTTP/1.1 200 "), "{stored}");
+    ensure!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+    // In the clear, nobody is answered.
+    let mut clear = connect(address)?;
+    clear.write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")?;
+    let mut said = Vec::new();
+    ensure!(clear.read_to_end(&mut said).map_or(true, |_| !said.starts_with(b"HTTP/")), "{said:?}");
+    stopped(run)?;
+    ensure!(site.number("select count(*) from a", None)? == 1);
+    site.write("a.yaml", source("127.0.0.1:0", ", cert: chain.pem"))?;
+    site.fails(&["check", "a.yaml"], 2, &["`cert` without `key`"])?;
+    site.write("a.yaml", source("127.0.0.1:0", ", cert: key.pem, key: chain.pem"))?;
+    site.fails(&["run", "a.yaml"], 2, &["error[E0915]", "key.pem"]).map(drop)
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod exactly_once;
 mod files;
 mod first_plugin;
 mod hostile_escape;
+mod hostile_files;
 mod hostile_peers;
 mod hostile_plugins;
 mod hostile_senders;

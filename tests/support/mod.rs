@@ -217,6 +217,18 @@ impl Site {
         Self::run_on(command)
     }
 
+    /// The same under `program`, which runs what its arguments end with in its own place.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start_under(&self, program: &Path, own: &[&str], args: &[&str]) -> Result<Running> {
+        let bare = self.command(args);
+        let mut command = Command::new(program);
+        command.args(own).arg(bare.get_program()).args(bare.get_args()).current_dir(self.path()).stdin(Stdio::null());
+        command.envs(bare.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Self::run_on(command)
+    }
+
     fn run_on(mut command: Command) -> Result<Running> {
         let mut child = command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let lines = BufReader::new(child.stdout.take().context("standard output")?);
@@ -238,15 +250,24 @@ impl Running {
     /// # Errors
     /// If what it prints is not JSON.
     pub fn wait_for(&mut self, event: &str) -> Result<Option<Value>> {
-        let mut line = String::new();
-        while self.lines.read_line(&mut line)? > 0 {
-            let update: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+        while let Some(update) = self.next_event()? {
             if update.get("event").and_then(Value::as_str) == Some(event) {
                 return Ok(Some(update));
             }
-            line.clear();
         }
         Ok(None)
+    }
+
+    /// The next event, whichever it is; `None` at the end of its output.
+    ///
+    /// # Errors
+    /// If what it prints is not JSON.
+    pub fn next_event(&mut self) -> Result<Option<Value>> {
+        let mut line = String::new();
+        if self.lines.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        serde_json::from_str(&line).map(Some).with_context(|| line.clone())
     }
 
     /// Sends a signal by name, as `kill` does.

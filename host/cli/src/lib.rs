@@ -225,6 +225,9 @@ fn refused(error: &clap::Error) -> ExitCode {
 /// How long a thread is kept that has nothing to do.
 const IDLE: Duration = Duration::from_millis(100);
 
+/// Threads that may block at a time.
+const BLOCKED: usize = 2048;
+
 fn start(cli: Cli) -> Result<()> {
     open_files::raise();
     match &cli.verb {
@@ -232,9 +235,10 @@ fn start(cli: Cli) -> Result<()> {
         Verb::Serve(serve) => serve.harden(&cli.global)?,
         _ => {}
     }
-    let runtime =
-        // Threads that block are many for a moment only.
-        tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(IDLE).build().map_err(|source| Error::Runtime { source })?;
+    // Threads that block are many for a moment only; those that hang in a file of a plugin are as many as its quota allows.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().thread_keep_alive(IDLE).max_blocking_threads(BLOCKED);
+    let runtime = runtime.build().map_err(|source| Error::Runtime { source })?;
     let outcome = runtime.block_on(run(cli));
     // A read that hangs in a plugin or on a disk must not keep a finished command from ending.
     runtime.shutdown_background();

@@ -2,8 +2,9 @@
 
 use std::{
     future::pending,
+    pin::pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -12,7 +13,10 @@ use std::{
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_base::panicked::caught;
+use spout_base::{
+    clock::{self, Instant},
+    panicked::caught,
+};
 use spout_data::{ByteSize, Period};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -32,7 +36,8 @@ pub struct QueueSpec {
     /// What happens when the queue is full.
     pub when_full: WhenFull,
     /// How long a commit waits until everything before it is delivered, as in `30s`. After that the pipeline restarts from
-    /// its last commit. Once it is to stop, it waits for no receiver that takes nothing for 2.5 seconds.
+    /// its last commit. Once it is to stop, it waits for no receiver that takes nothing for 2.5 seconds, and for none that takes
+    /// longer than 3.5 seconds for everything.
     pub timeout: Period,
 }
 
@@ -66,8 +71,10 @@ impl Drop for Room {
     }
 }
 
-/// At a stop, a receiver that takes nothing for so long is waited for no longer; with the end itself it has so much time.
+/// At a stop, a receiver that takes nothing for so long is waited for no longer, nor one that takes a little now and then for so
+/// many times as long; with the end itself it has so much time.
 const STALLED: Duration = Duration::from_millis(2500);
+const TRICKLING: f64 = 1.4;
 const END: Duration = Duration::from_secs(1);
 
 /// Delivers one thing after the other.
@@ -107,6 +114,8 @@ pub(super) struct Outbox<P> {
     /// Where nobody is impatient at a stop.
     ours: bool,
     patience: Duration,
+    /// When it was to stop.
+    stopped: Arc<OnceLock<Instant>>,
     delivered: Arc<AtomicU64>,
     dropped: u64,
 }
@@ -125,9 +134,21 @@ impl<P: Send + 'static> Outbox<P> {
         let (queue, parcels) = mpsc::unbounded_channel();
         let (ours, delivered) = (deliver.is_ours(), Arc::default());
         let hurry = if ours { CancellationToken::new() } else { stop.clone() };
-        let task = Some(tokio::spawn(run(consumer, deliver, parcels, Arc::clone(&room), (spec.timeout.0, hurry))));
+        let stopped = Arc::<OnceLock<Instant>>::default();
+        let (noted, stopping) = (Arc::clone(&stopped), hurry.clone());
+        let delivering = run(consumer, deliver, parcels, Arc::clone(&room), (spec.timeout.0, hurry));
+        let task = Some(tokio::spawn(async move {
+            let mut delivering = pin!(delivering);
+            tokio::select! {
+                biased;
+                done = &mut delivering => return done,
+                () = stopping.cancelled() => noted.get_or_init(clock::now),
+            };
+            delivering.await
+        }));
         let (queue, spec) = (Some(queue), spec.clone());
-        Self { consumer, spec, queue, room, places, task, stop, ours, patience: STALLED, delivered, dropped: 0 }
+        let patience = STALLED;
+        Self { consumer, spec, queue, room, places, task, stop, ours, patience, stopped, delivered, dropped: 0 }
     }
 
     /// Takes `parcel`, which counts as `bytes` and holds `rows`; waits or drops it when too much waits already.
@@ -219,18 +240,25 @@ impl<P: Send + 'static> Outbox<P> {
         }
     }
 
-    /// Ends when the pipeline is to stop, and nothing was delivered for `patience`.
+    /// Ends when the pipeline is to stop, and nothing was delivered for `patience`, or not everything for hardly longer.
     async fn stalled(&self, patience: Duration) {
         if self.ours {
             return pending().await;
         }
         self.stop.cancelled().await;
-        loop {
-            let before = self.delivered.load(Ordering::Relaxed);
-            sleep(patience).await;
-            if self.delivered.load(Ordering::Relaxed) == before {
-                return;
+        let stalled = async {
+            loop {
+                let before = self.delivered.load(Ordering::Relaxed);
+                sleep(patience).await;
+                if self.delivered.load(Ordering::Relaxed) == before {
+                    return;
+                }
             }
+        };
+        let since = *self.stopped.get_or_init(clock::now);
+        tokio::select! {
+            () = stalled => {}
+            () = sleep(patience.mul_f64(TRICKLING).saturating_sub(since.elapsed())) => {}
         }
     }
 

@@ -3,19 +3,29 @@
 
 use std::{
     future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
     time::Duration,
 };
 
 use tokio::{
     runtime::RuntimeFlavor,
     task::{JoinHandle, block_in_place},
-    time::timeout,
 };
 
-use super::{Error, instance::Instance, task::Task};
+use super::{
+    Error,
+    files::Threads,
+    instance::Instance,
+    leash::{Leash, Overrun},
+    task::Task,
+};
 
 /// Beyond the limits that are enforced inside a call: only a thread that hangs takes so long.
 const SPARE: Duration = Duration::from_secs(1);
+
+/// The same at a stop, which has no time for it.
+const SPARE_AT_STOP: Duration = Duration::from_millis(300);
 
 /// What has an instance to call.
 pub(super) trait Live: Sized + Send + 'static {
@@ -62,8 +72,10 @@ impl<L: Live> Apart<L> {
             };
             Ok(call(live).await)
         };
-        let mut running = Running(tokio::spawn(blocking(work)));
-        match timeout(limit.saturating_add(SPARE), &mut running.0).await {
+        let mut running = Running(tokio::spawn(blocking(work, self.task.threads())));
+        let turns = self.task.quotas.turns(self.task.limits.processors());
+        let leash = Leash::new(limit.saturating_add(SPARE), &self.task.draining, &turns).around(SPARE_AT_STOP);
+        match leash.hold(&mut running.0).await {
             Ok(Ok(done)) => {
                 let (live, answer) = done?;
                 self.live = Some(live).filter(|_| !answer.as_ref().is_err_and(Error::is_crash));
@@ -74,7 +86,8 @@ impl<L: Live> Apart<L> {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Err(Error::Closed),
             },
-            Err(_) => Err(Error::TimedOut { at: self.task.at(name), limit }),
+            Err(Overrun::Limit) => Err(Error::TimedOut { at: self.task.at(name), limit }),
+            Err(Overrun::Stop) => Err(Error::Interrupted { at: self.task.at(name) }),
         }
     }
 }
@@ -88,9 +101,29 @@ impl<T> Drop for Running<T> {
     }
 }
 
-/// `work`, whose steps may block their thread: what else the thread has to do goes to another one.
-async fn blocking<F: Future>(work: F) -> F::Output {
+/// `work`, whose steps may block their thread: what else the thread has to do goes to another one. So many may as the plugin has
+/// `threads`; a step that hangs keeps its turn, and the others take theirs from what is left.
+async fn blocking<F: Future>(work: F, threads: Threads) -> F::Output {
     let mut work = Box::pin(work);
     let many = tokio::runtime::Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
-    poll_fn(|cx| if many { block_in_place(|| work.as_mut().poll(cx)) } else { work.as_mut().poll(cx) }).await
+    let mut asked = pin!(None);
+    poll_fn(|cx| {
+        let turn = match threads.turn_now() {
+            Some(turn) => turn,
+            None => {
+                if asked.is_none() {
+                    asked.set(Some(threads.turn()));
+                }
+                match asked.as_mut().as_pin_mut().map(|asked| asked.poll(cx)) {
+                    Some(Poll::Ready(turn)) => turn,
+                    _ => return Poll::Pending,
+                }
+            }
+        };
+        asked.set(None);
+        let polled = if many { block_in_place(|| work.as_mut().poll(cx)) } else { work.as_mut().poll(cx) };
+        drop(turn);
+        polled
+    })
+    .await
 }

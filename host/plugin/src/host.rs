@@ -11,14 +11,14 @@ use wasmtime::{
     ResourceLimiter,
     component::{HasSelf, Linker, Resource, ResourceTable},
 };
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, filesystem::Descriptor};
 
 use super::{
     DirGrant, Error, LimitsSpec, Metrics,
     batch::{self, StoredBatch},
     bindings::spout::plugin as wit,
     command::{self, Outputs},
-    files::{Room, Writing},
+    files::{Room, Threads, Writing},
     grants::{check_reserved, environment, secrets},
     keyed::View,
     log::{LastWords, Level, Lines, Log},
@@ -57,6 +57,8 @@ pub(super) struct Held {
     pub(super) log: Log,
     /// Whether its calls may block their thread on files.
     pub(super) blocks: bool,
+    /// What waits for files where they may not, and for other things that block.
+    pub(super) threads: Threads,
     /// What the guest said of a panic, until a crash or another call follows.
     pub(super) words: LastWords,
     settings: BTreeMap<String, String>,
@@ -125,6 +127,7 @@ impl Held {
             secrets,
             log,
             blocks,
+            threads: task.threads(),
             words,
             settings: task.settings.iter().cloned().collect(),
             draining: task.draining.clone(),
@@ -143,6 +146,11 @@ impl Held {
             ticks: 0,
             outputs: None,
         })
+    }
+
+    /// What waits for files, unless its calls may do that themselves.
+    pub(super) fn threads(&self) -> Option<Threads> {
+        (!self.blocks).then(|| self.threads.clone())
     }
 
     /// A self-driven spout, a transformer or a command has called the host: from here on it may compute for a while again.
@@ -171,6 +179,17 @@ impl Held {
 
     pub(super) fn take_back(&mut self, batch: Resource<StoredBatch>) -> wasmtime::Result<StoredBatch> {
         Ok(self.table.delete(batch)?)
+    }
+}
+
+impl Drop for Held {
+    /// To close a file can take as long as its file system likes.
+    fn drop(&mut self) {
+        if self.table.iter_mut().any(|entry| entry.is::<Descriptor>()) {
+            let none = self.shares.files.none();
+            let open = std::mem::replace(&mut self.shares.files, none);
+            self.threads.close((std::mem::take(&mut self.table), open));
+        }
     }
 }
 

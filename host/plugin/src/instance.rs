@@ -43,7 +43,27 @@ impl std::fmt::Debug for Instance {
 impl Instance {
     /// Opens a store with the task's grants and limits, and instantiates the plugin in it.
     pub(super) async fn open(task: &Task) -> Result<Self, Error> {
-        Self::open_with(task, Held::new(task, false)?).await
+        let held =
+            if task.grants.dirs.is_empty() { Held::new(task, false)? } else { Self::hold(task, Held::new).await? };
+        Self::open_with(task, held).await
+    }
+
+    /// What the store holds, with granted directories: to open one can take as long as its file system likes.
+    pub(super) async fn hold(
+        task: &Task,
+        make: impl FnOnce(&Task, bool) -> Result<Held, Error> + Send + 'static,
+    ) -> Result<Held, Error> {
+        let (limit, turns) = (task.limits.call.0, task.quotas.turns(task.limits.processors()));
+        let (own, threads) = (task.clone(), task.threads());
+        let leash = Leash::new(limit + GRACE, &task.draining, &turns);
+        match leash.hold(threads.block(move || make(&own, false))).await {
+            Ok(Ok(held)) => held,
+            Ok(Err(error)) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::Closed),
+            },
+            Err(overrun) => Err(overran(task, "instantiate", limit, overrun)),
+        }
     }
 
     /// As `open`, for calls that are made [apart](super::apart): they may block their thread on files.

@@ -28,15 +28,22 @@ pub(super) struct Leash {
     limit: Option<Duration>,
     draining: CancellationToken,
     turns: Turns,
+    /// What comes on top at a stop.
+    spare: Duration,
 }
 
 impl Leash {
     pub(super) fn new(limit: Duration, draining: &CancellationToken, turns: &Turns) -> Self {
-        Self { limit: Some(limit), draining: draining.clone(), turns: turns.clone() }
+        Self { limit: Some(limit), draining: draining.clone(), turns: turns.clone(), spare: Duration::ZERO }
     }
 
     pub(super) fn endless(draining: &CancellationToken, turns: &Turns) -> Self {
-        Self { limit: None, draining: draining.clone(), turns: turns.clone() }
+        Self { limit: None, draining: draining.clone(), turns: turns.clone(), spare: Duration::ZERO }
+    }
+
+    /// The same around what has such a leash itself, and heeds it unless its thread hangs: it has `spare` more at a stop.
+    pub(super) fn around(self, spare: Duration) -> Self {
+        Self { spare, ..self }
     }
 
     /// What `call` answers, if it does so in time. Whoever gets none drops the store: the call stands still half way in it.
@@ -58,9 +65,9 @@ impl Leash {
 
     async fn stop(&self) {
         if self.draining.is_cancelled() {
-            return tokio::time::sleep(LAST).await;
+            return tokio::time::sleep(LAST + self.spare).await;
         }
         self.draining.cancelled().await;
-        tokio::time::sleep(if self.limit.is_some() { RUNNING } else { LAST }).await;
+        tokio::time::sleep(if self.limit.is_some() { RUNNING } else { LAST } + self.spare).await;
     }
 }

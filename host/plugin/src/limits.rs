@@ -33,6 +33,10 @@ pub struct LimitsSpec {
     /// at most 65,536.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<u32>,
+    /// Threads that all instances of a plugin together may have wait for files and for names that are looked up; 64, or as many as
+    /// there are processors if that is more. What hangs there longer than a call may take holds its thread until it comes back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
     /// Sockets that all instances of a plugin together may have open, connections and listeners.
     pub sockets: u32,
     /// Bytes that all instances of a plugin together may add to directories it may write to. What it removes is given back.
@@ -60,6 +64,7 @@ impl Default for LimitsSpec {
             answer: ByteSize(64 << 20),
             handles: 4096,
             files: None,
+            threads: None,
             sockets: 256,
             disk: ByteSize(10 << 30),
             partitions: 10_000,
@@ -81,6 +86,9 @@ const FULL: u64 = 4;
 /// Memory for the instances of a plugin in the lane of one processor.
 const A_PROCESSOR: u64 = 64 << 20;
 
+/// Threads that wait for files where the spec does not say.
+const THREADS: u64 = 64;
+
 /// Most files that are open where the spec does not say.
 const FILES: u32 = 1 << 16;
 
@@ -96,6 +104,12 @@ impl LimitsSpec {
     /// Instances that compute at the same time.
     pub(super) fn processors(&self) -> usize {
         let most = self.processors.map_or(*PROCESSORS, u64::from).max(1);
+        usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+    }
+
+    /// Threads that wait for files.
+    pub(super) fn threads(&self) -> usize {
+        let most = self.threads.map_or(THREADS.max(*PROCESSORS), u64::from).max(1);
         usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
     }
 

@@ -10,7 +10,12 @@ use std::sync::{
 
 use tokio::sync::Semaphore;
 
-use super::{files::Disk, log::Log, secrets::Masks, turns::Turns};
+use super::{
+    files::{Disk, Threads},
+    log::Log,
+    secrets::Masks,
+    turns::Turns,
+};
 
 /// The accounts of one plugin in one pipeline. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +31,7 @@ struct Accounts {
     log: OnceLock<Log>,
     masks: Masks,
     turns: OnceLock<Arc<Semaphore>>,
+    threads: OnceLock<Threads>,
 }
 
 /// What is shared.
@@ -84,6 +90,11 @@ impl Quotas {
         Turns::new(Arc::clone(self.0.turns.get_or_init(|| Arc::new(Semaphore::new(processors)))))
     }
 
+    /// What waits for files on their behalf.
+    pub(super) fn threads(&self, new: impl FnOnce() -> Threads) -> Threads {
+        self.0.threads.get_or_init(new).clone()
+    }
+
     /// How much of it all have together.
     pub(super) fn all(&self, of: Of) -> u64 {
         self.account(of).load(Relaxed)
@@ -103,6 +114,11 @@ impl Share {
     /// How much it is.
     pub(super) fn mine(&self) -> u64 {
         self.mine
+    }
+
+    /// Another one of the same, which has nothing.
+    pub(super) fn none(&self) -> Self {
+        Self { quotas: self.quotas.clone(), of: self.of, mine: 0 }
     }
 
     /// Has `wanted` from here on, unless that is more than before and all together would have more than `most`.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use tokio_util::sync::CancellationToken;
 
-use super::{At, Error, Exposed, GrantSpec, LimitsSpec, Metrics, Plugin, Quotas, convert::schema::same_columns};
+use super::{
+    At, Error, Exposed, GrantSpec, LimitsSpec, Metrics, Plugin, Quotas, convert::schema::same_columns, files::Threads,
+};
 
 /// One use of a plugin in a pipeline. Every instance opened for it gets the same.
 #[derive(Clone, Debug)]
@@ -43,6 +45,11 @@ impl Task {
 
     pub(super) fn at(&self, call: &'static str) -> Box<At> {
         Box::new(At { pipeline: self.pipeline.clone(), plugin: self.plugin.name().to_owned(), call })
+    }
+
+    /// What waits for files on behalf of its instances.
+    pub(super) fn threads(&self) -> Threads {
+        self.quotas.threads(|| Threads::of(&self.pipeline, self.plugin.name(), self.limits.threads()))
     }
 
     pub(super) fn settings(&self) -> Vec<(&str, &str)> {

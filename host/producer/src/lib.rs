@@ -11,6 +11,7 @@
 //! **Invariant**: nothing here commits, and nothing here decides when a commit is cut.
 
 mod access;
+mod certified;
 mod class;
 mod decode;
 mod decoder_spec;

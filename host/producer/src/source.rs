@@ -49,6 +49,11 @@ pub trait SourceSpec: Debug + Send + Sync {
     /// What it reaches beyond the store, the sandbox of its plugin, and its secret.
     fn reach(&self) -> Option<Reach>;
 
+    /// Whether it reads files of the machine that are its own.
+    fn reads_files(&self) -> bool {
+        false
+    }
+
     /// What it can promise.
     fn promise(&self) -> Promise;
 

@@ -1,5 +1,7 @@
 //! What a spec reaches of the machine that runs it, and which repos it reads.
 
+use std::iter;
+
 use spout_base::{reach::Reach, secret::SecretSpec};
 use spout_producer::{DecoderSpec, Upstream};
 
@@ -13,7 +15,8 @@ pub fn reaches(spec: &PipelineSpec) -> Vec<(String, Reach)> {
     for (at, producer) in spec.producers() {
         for (key, source) in producer.written() {
             let secret = source.secret().map(|(_, secret)| SecretSpec::reach(secret));
-            add(format!("{at}.{key}"), source.reach().into_iter().chain(secret).collect());
+            let files = source.reads_files().then_some(Reach::Files);
+            add(format!("{at}.{key}"), source.reach().into_iter().chain(files).chain(secret).collect());
         }
         if let Some(DecoderSpec::Native(native)) = &producer.decoder {
             add(format!("{at}.decoder"), native.file().map(|_| Reach::Files).into_iter().collect());
@@ -28,7 +31,10 @@ pub fn reaches(spec: &PipelineSpec) -> Vec<(String, Reach)> {
     for (index, consumer) in spec.consumers.iter().enumerate() {
         add(format!("consumers[{index}]"), consumer.reach());
     }
-    add("spout.service".into(), spec.spout.service.iter().map(|_| Reach::Ports).collect());
+    if let Some(service) = &spec.spout.service {
+        let files = service.reads_files().then_some(Reach::Files);
+        add("spout.service".into(), iter::once(Reach::Ports).chain(files).collect());
+    }
     all
 }
 
@@ -89,6 +95,14 @@ mod tests {
         check(&format!("producer: {{stdin: {{}}, {raw}}}\n"), &[Reach::Files]);
         check("transform: {cmd: [./x], trusted: true}\n", &[Reach::Commands]);
         check("transform: {plugin: x}\nspout: {service: {internalPort: 1, externalPort: 2}}\n", &[Reach::Ports]);
+        check(
+            "transform: {plugin: x}\nspout: {service: {internalPort: 1, externalPort: 2, cert: a.pem, key: b.pem}}\n",
+            &[Reach::Ports, Reach::Files],
+        );
+        check(
+            "producer: {http: {listen: '127.0.0.1:0', cert: a.pem, key: b.pem}, decoder: {type: json}}\n",
+            &[Reach::Ports, Reach::Files],
+        );
         // The file is not even looked at: whether it is there is nobody's business.
         let protobuf =
             "producer: {stream: {plugin: files, topic: t}, decoder: {type: protobuf, descriptor: x.pb, message: m}}\n";

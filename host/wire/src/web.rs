@@ -115,10 +115,17 @@ impl Connection {
         drop(stream.set_nodelay(true));
         match identity {
             None => self.answer(stream).await,
-            Some(identity) => match identity.accept(stream).await {
-                Ok(stream) => self.answer(stream).await,
-                Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
-            },
+            Some(identity) => {
+                let accepted = tokio::select! {
+                    accepted = identity.accept(stream) => accepted,
+                    // Nothing was asked yet.
+                    () = self.stop.cancelled() => return,
+                };
+                match accepted {
+                    Ok(stream) => self.answer(stream).await,
+                    Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+                }
+            }
         }
     }
 

@@ -89,6 +89,27 @@ async fn nobody_who_takes_nothing_is_waited_for_at_a_stop() {
 }
 
 #[tokio::test]
+async fn who_takes_a_little_now_and_then_is_not_waited_for_at_a_stop() {
+    let mut scene = scene(WhenFull::Block, 100_000);
+    scene.outbox.patience = Duration::from_millis(500);
+    for parcel in 0..4 {
+        scene.outbox.put(parcel, 1000, 1).await.unwrap();
+    }
+    let open = Arc::clone(&scene.open);
+    // Never nothing for as long as that, and yet not everything soon.
+    let trickling = tokio::spawn(async move {
+        loop {
+            sleep(Duration::from_millis(400)).await;
+            open.add_permits(1);
+        }
+    });
+    scene.stop.cancel();
+    let flushed = timeout(Duration::from_secs(20), scene.outbox.flush()).await;
+    assert!(matches!(flushed, Ok(Err(Error::Slow { .. }))), "{flushed:?}");
+    trickling.abort();
+}
+
+#[tokio::test]
 async fn what_does_not_fit_is_dropped_and_counted_if_asked() {
     let mut scene = scene(WhenFull::Drop, 20);
     for parcel in 0..10 {

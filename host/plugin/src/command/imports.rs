@@ -2,6 +2,8 @@
 //!
 //! Each does for everything else what `wasmtime-wasi` does.
 
+use std::sync::Arc;
+
 use wasmtime::{
     StoreContextMut,
     component::{Linker, Resource, ResourceType},
@@ -10,9 +12,7 @@ use wasmtime_wasi::{
     filesystem::{Descriptor, WasiFilesystemView as _},
     p2::{
         DynOutputStream, FsError, FsResult,
-        bindings::filesystem::types::{
-            DescriptorFlags, ErrorCode, Host as _, HostDescriptor as _, OpenFlags, PathFlags,
-        },
+        bindings::filesystem::types::{DescriptorFlags, ErrorCode, Host as _, HostDescriptor, OpenFlags, PathFlags},
     },
 };
 
@@ -30,6 +30,7 @@ type Streamed = wasmtime::Result<(Result<Resource<DynOutputStream>, ErrorCode>,)
 /// Puts them in the place of those that are linked already.
 pub(crate) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
+    files::link(linker)?;
     files(linker)?;
     linker.allow_shadowing(false);
     Ok(())
@@ -37,14 +38,17 @@ pub(crate) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
 
 fn files(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
     let mut files = linker.instance(FILES)?;
-    files.resource("descriptor", ResourceType::host::<Descriptor>(), |mut store: Store<'_>, rep| {
-        store.data_mut().writing.remove(&rep);
-        if let Some(outputs) = store.data_mut().outputs.as_mut() {
-            outputs.release(rep);
-        }
-        store.data_mut().filesystem().drop(Resource::new_own(rep))?;
-        store.data_mut().file_closed();
-        Ok(())
+    files.resource_async("descriptor", ResourceType::host::<Descriptor>(), |mut store: Store<'_>, rep| {
+        Box::new(async move {
+            let held = store.data_mut();
+            held.writing.remove(&rep);
+            if let Some(outputs) = held.outputs.as_mut() {
+                outputs.release(rep);
+            }
+            files::close(held, Resource::new_own(rep)).await?;
+            held.file_closed();
+            Ok(())
+        })
     })?;
     files.func_wrap_async(
         "[method]descriptor.open-at",
@@ -59,7 +63,7 @@ fn files(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
             if outputs(held, |outputs| outputs.writer(file.rep())).is_some() {
                 return Ok((Ok(DescriptorFlags::WRITE),));
             }
-            let flags = held.filesystem().get_flags(file).await;
+            let flags = HostDescriptor::get_flags(held, file).await;
             settle(held, flags)
         })
     })?;
@@ -129,14 +133,19 @@ async fn open_at(
         let within = Resource::new_borrow(within.rep());
         let looked = files::open_at(held, within, how, path.clone(), OpenFlags::empty(), DescriptorFlags::READ).await;
         if let Ok(file) = looked {
-            let found = match held.table.get(&file)? {
-                Descriptor::File(file) => held.outputs.as_ref().is_some_and(|outputs| outputs.is(&file.file)),
-                Descriptor::Dir(_) => false,
+            let opened = match held.table.get(&file)? {
+                Descriptor::File(file) => Some(Arc::clone(&file.file)),
+                Descriptor::Dir(_) => None,
+            };
+            let found = match (opened, held.outputs.as_ref().and_then(Outputs::stand_in)) {
+                (Some(opened), Some(own)) => held.blocking(move || own.is(&opened)).await?,
+                _ => false,
             };
             if found {
                 return begin(held, file, open).await;
             }
-            held.filesystem().drop(file)?;
+            files::close(held, file).await?;
+            held.file_closed();
         }
     }
     let opened = files::open_at(held, within, how, path, open, flags).await;
@@ -163,7 +172,8 @@ async fn begin(held: &mut Held, file: File, open: OpenFlags) -> Opened {
             Ok((Ok(file),))
         }
         Err(code) => {
-            held.filesystem().drop(file)?;
+            files::close(held, file).await?;
+            held.file_closed();
             Ok((Err(code),))
         }
     }

@@ -29,20 +29,31 @@ pub(crate) struct Outputs {
     /// By descriptor of the guest.
     open: HashMap<u32, Writer>,
     /// The file that stands in the place of `/pfs/out`; none where standard output is the only one.
-    stand_in: Option<(u64, u64)>,
+    stand_in: Option<StandIn>,
     /// What the guest may compute from one call to the host to the next.
     pub(crate) ticks: u64,
 }
 
+/// A file that stands in the place of the output.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StandIn((u64, u64));
+
+impl StandIn {
+    /// Whether `file` is that.
+    pub(super) fn is(self, file: &fs::File) -> bool {
+        file.metadata().is_ok_and(|about| identity(&about) == self.0)
+    }
+}
+
 impl Outputs {
     pub(super) fn new(to: mpsc::Sender<Output>, stand_in: Option<&Path>) -> std::io::Result<Self> {
-        let stand_in = stand_in.map(fs::metadata).transpose()?.map(|about| identity(&about));
+        let stand_in = stand_in.map(fs::metadata).transpose()?.map(|about| StandIn(identity(&about)));
         Ok(Self { to, current: Weak::new(), open: HashMap::new(), stand_in, ticks: 0 })
     }
 
-    /// Whether `file` stands in the place of the output.
-    pub(super) fn is(&self, file: &fs::File) -> bool {
-        self.stand_in.is_some_and(|own| file.metadata().is_ok_and(|about| identity(&about) == own))
+    /// The file that stands in the place of the output.
+    pub(super) fn stand_in(&self) -> Option<StandIn> {
+        self.stand_in
     }
 
     /// What an open of the output writes to, once its reader has come so far; the receiver of outputs may be gone.

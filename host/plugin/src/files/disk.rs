@@ -9,7 +9,11 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
     time::Duration,
 };
 
@@ -27,6 +31,12 @@ const MOST: usize = 100_000;
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long is waited for a look: nobody else can write meanwhile.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What was known when a look began, and what of it is there, files with their sizes.
+type Found = (HashSet<Id>, HashMap<Id, Option<u64>>);
+
 /// A file or directory, whatever its name.
 type Id = (u64, u64);
 
@@ -39,6 +49,8 @@ struct State {
     used: u64,
     files: HashMap<Id, Added>,
     looked: Option<Instant>,
+    /// What is still looking.
+    looking: Option<mpsc::Receiver<Found>>,
     told: bool,
 }
 
@@ -157,7 +169,7 @@ impl State {
         let now = clock::now();
         if self.looked.is_none_or(|looked| now.duration_since(looked) >= PAUSE) {
             self.looked = Some(now);
-            self.look(&room.dirs);
+            self.look(&room.dirs, PATIENCE);
         }
         let fits = fits(self);
         if !fits && !self.told {
@@ -180,34 +192,70 @@ impl State {
         }
     }
 
-    /// Counts anew, by what is in `dirs`.
-    fn look(&mut self, dirs: &[PathBuf]) {
-        let (mut found, mut seen) = (HashSet::new(), 0);
-        let mut left: Vec<PathBuf> = dirs.to_vec();
-        while let Some(dir) = left.pop() {
-            for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-                seen += 1;
-                let Ok(about) = entry.metadata() else { continue };
-                let id = (about.dev(), about.ino());
-                if let Some(added) = self.files.get(&id) {
-                    found.insert(id);
-                    // What is written to a file that is open may still be on its way.
-                    if about.is_file() && added.open == 0 {
-                        self.cut(id, about.len());
+    /// Counts anew, by what is in `dirs`. A file system that takes longer than `patience` is looked at by one thread for as long as
+    /// it likes, and what that has found counts when it is asked for again.
+    fn look(&mut self, dirs: &[PathBuf], patience: Duration) {
+        let looking = match self.looking.take() {
+            Some(looking) => looking,
+            None => {
+                let (known, dirs): (HashSet<Id>, _) = (self.files.keys().copied().collect(), dirs.to_vec());
+                let (tell, looking) = mpsc::sync_channel(1);
+                let look = move || {
+                    if let Some(found) = found(dirs, &known) {
+                        // Whoever asked may have gone.
+                        drop(tell.send((known, found)));
                     }
+                };
+                if thread::Builder::new().name("spout-disk".into()).spawn(look).is_err() {
+                    return;
                 }
-                if about.is_dir() {
-                    left.push(entry.path());
-                }
+                looking
             }
-            if seen > MOST {
-                return;
+        };
+        match looking.recv_timeout(patience) {
+            Ok((known, found)) => self.count(&known, &found),
+            Err(RecvTimeoutError::Timeout) => self.looking = Some(looking),
+            Err(RecvTimeoutError::Disconnected) => {}
+        }
+    }
+
+    /// Counts anew, by what was `found` of the `known`.
+    fn count(&mut self, known: &HashSet<Id>, found: &HashMap<Id, Option<u64>>) {
+        for (id, size) in found {
+            // What is written to a file that is open may still be on its way.
+            if let Some(size) = size
+                && self.files.get(id).is_some_and(|added| added.open == 0)
+            {
+                self.cut(*id, *size);
             }
         }
-        self.files.retain(|id, added| added.open > 0 || found.contains(id));
+        self.files.retain(|id, added| added.open > 0 || found.contains_key(id) || !known.contains(id));
         self.used = self.files.values().map(|added| added.bytes).sum();
         self.told = false;
     }
+}
+
+/// Which of the `known` are in `dirs`, files with their sizes; nothing where there is too much to look through.
+fn found(dirs: Vec<PathBuf>, known: &HashSet<Id>) -> Option<HashMap<Id, Option<u64>>> {
+    let (mut found, mut seen) = (HashMap::new(), 0);
+    let mut left = dirs;
+    while let Some(dir) = left.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            seen += 1;
+            let Ok(about) = entry.metadata() else { continue };
+            let id = (about.dev(), about.ino());
+            if known.contains(&id) {
+                found.insert(id, about.is_file().then_some(about.len()));
+            }
+            if about.is_dir() {
+                left.push(entry.path());
+            }
+        }
+        if seen > MOST {
+            return None;
+        }
+    }
+    Some(found)
 }
 
 #[cfg(test)]

@@ -10,11 +10,11 @@ use std::{fs, io};
 use rustix::fs::{FileType, Mode, OFlags};
 use wasmtime::component::Resource;
 use wasmtime_wasi::{
-    filesystem::{Descriptor, Dir, File, OpenMode, WasiFilesystemView as _},
+    filesystem::{Descriptor, Dir, File, OpenMode},
     p2::{
         FsError, FsResult,
         bindings::filesystem::types::{
-            DescriptorFlags, DescriptorType, ErrorCode, HostDescriptor as _, OpenFlags, PathFlags,
+            DescriptorFlags, DescriptorType, ErrorCode, HostDescriptor, OpenFlags, PathFlags,
         },
     },
 };
@@ -48,8 +48,12 @@ pub(crate) async fn open_at(
     flags: DescriptorFlags,
 ) -> FsResult<Resource<Descriptor>> {
     held.room_for_file()?;
-    let opened = open_counted(held, within, how, path, open, flags).await;
-    let opened = opened.and_then(|file| held.watch(&file, open).map(|()| file));
+    let mut opened = open_counted(held, within, how, path, open, flags).await;
+    if let Ok(file) = &opened
+        && let Err(error) = held.watch(file, open).await
+    {
+        opened = Err(error);
+    }
     if opened.is_err() {
         held.file_closed();
     }
@@ -75,12 +79,7 @@ async fn open_counted(
         return Err(ErrorCode::NotPermitted.into());
     }
     let (named, mode, blocks, perms) = (wish.path.clone(), wish.mode, held.blocks, dir.perms);
-    let opened = if blocks {
-        wish.open(&dir.dir)
-    } else {
-        let opening = tokio::task::spawn_blocking(move || wish.open(&dir.dir)).await;
-        opening.map_err(|error| FsError::trap(wasmtime::Error::msg(error.to_string())))?
-    };
+    let opened = held.blocking(move || wish.open(&dir.dir)).await.map_err(FsError::trap)?;
     let descriptor = match opened? {
         Opened::Directory(opened) => Descriptor::Dir(Dir::new(opened, perms, mode, blocks)),
         Opened::File(opened) => Descriptor::File(File::new(opened, perms, mode, blocks)),
@@ -98,7 +97,7 @@ async fn open_looked_at(
     open: OpenFlags,
     flags: DescriptorFlags,
 ) -> FsResult<Resource<Descriptor>> {
-    let looked = held.filesystem().stat_at(Resource::new_borrow(within.rep()), how, path.clone()).await;
+    let looked = HostDescriptor::stat_at(held, Resource::new_borrow(within.rep()), how, path.clone()).await;
     if let Ok(about) = looked
         && !matches!(
             about.type_,
@@ -107,7 +106,7 @@ async fn open_looked_at(
     {
         return Err(held.refuse(&path));
     }
-    held.filesystem().open_at(within, how, path, open, flags).await
+    HostDescriptor::open_at(held, within, how, path, open, flags).await
 }
 
 impl Held {
@@ -128,14 +127,28 @@ impl Held {
     }
 
     /// Counts what was made at `path`.
-    pub(super) fn made(&mut self, within: &Resource<Descriptor>, path: &str) -> FsResult<()> {
-        if let Descriptor::Dir(dir) = self.table.get(within)?
-            && let Ok(made) =
-                resolve::below(&dir.dir, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-        {
-            self.shares.disk.made(&made.metadata().map_err(FsError::from)?);
+    pub(super) async fn made(&mut self, within: &Resource<Descriptor>, path: String) -> FsResult<()> {
+        let Descriptor::Dir(dir) = self.table.get(within)? else { return Ok(()) };
+        let dir = dir.clone();
+        let look = move || {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            resolve::below(&dir.dir, &path, flags, Mode::empty()).ok().map(|made| made.metadata()).transpose()
+        };
+        if let Some(about) = self.blocking(look).await.map_err(FsError::trap)?? {
+            self.shares.disk.made(&about);
         }
         Ok(())
+    }
+
+    /// What `work` comes to, which can take as long as a file system likes.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> wasmtime::Result<T> {
+        match self.threads() {
+            Some(threads) => Ok(threads.block(work).await?),
+            None => Ok(work()),
+        }
     }
 
     fn refuse(&mut self, path: &str) -> FsError {

@@ -58,7 +58,7 @@ impl Net {
         let grants = &task.grants;
         let endpoints = endpoints(&task.pipeline, &task.plugin, grants)?;
         let policy = Arc::new(Policy::new(&task.pipeline, task.plugin.name(), &grants.net, &grants.listen));
-        let names = Names::new(&task.plugin.resolver, &policy);
+        let names = Names::new(&task.plugin.resolver, &policy, task.threads());
         let asked = Arc::clone(&policy);
         wasi.allow_tcp(true).allow_udp(false).allow_ip_name_lookup(false).socket_addr_check(move |address, how| {
             let allowed = asked.may_use(address, how).map_err(|denial| asked.log(denial)).is_ok();

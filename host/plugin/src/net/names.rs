@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, ToSocketAddrs as _},
     sync::Arc,
     time::Duration,
 };
@@ -24,7 +24,7 @@ use wasmtime_wasi::p2::{
 };
 
 use super::{grant, policy::Policy};
-use crate::host::Held;
+use crate::{files::Threads, host::Held};
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,8 +37,8 @@ const ADDRESSES: usize = 64;
 
 /// Where the addresses of names come from.
 pub(crate) trait Resolver: Send + Sync {
-    /// The addresses of `name`.
-    fn resolve(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
+    /// The addresses of `name`; what waits for them may be one of `threads`.
+    fn resolve(&self, name: String, threads: Threads) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 }
 
 /// The resolver of the operating system.
@@ -46,9 +46,9 @@ pub(crate) trait Resolver: Send + Sync {
 pub(crate) struct System;
 
 impl Resolver for System {
-    fn resolve(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+    fn resolve(&self, name: String, threads: Threads) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name, 0)).await?;
+            let found = threads.block(move || (name.as_str(), 0).to_socket_addrs()).await??;
             Ok(found.map(|address| address.ip()).collect())
         })
     }
@@ -59,14 +59,15 @@ pub(super) struct Names {
     resolver: Arc<dyn Resolver>,
     policy: Arc<Policy>,
     slots: Arc<Semaphore>,
+    threads: Threads,
 }
 
 pub(super) type Answer = Result<Vec<IpAddr>, ErrorCode>;
 
 impl Names {
-    pub(super) fn new(resolver: &Arc<dyn Resolver>, policy: &Arc<Policy>) -> Self {
+    pub(super) fn new(resolver: &Arc<dyn Resolver>, policy: &Arc<Policy>, threads: Threads) -> Self {
         let slots = Arc::new(Semaphore::new(AT_ONCE));
-        Self { resolver: Arc::clone(resolver), policy: Arc::clone(policy), slots }
+        Self { resolver: Arc::clone(resolver), policy: Arc::clone(policy), slots, threads }
     }
 
     fn look_up(&self, text: &str) -> Result<Lookup, ErrorCode> {
@@ -93,7 +94,7 @@ impl Names {
             return Err(ErrorCode::AccessDenied);
         }
         let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| ErrorCode::TemporaryResolverFailure)?;
-        let (policy, answer) = (Arc::clone(policy), self.resolver.resolve(name.clone()));
+        let (policy, answer) = (Arc::clone(policy), self.resolver.resolve(name.clone(), self.threads.clone()));
         let task = tokio::spawn(async move {
             let answer = answer.await;
             drop(slot);

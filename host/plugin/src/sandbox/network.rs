@@ -16,7 +16,10 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::{super::net::Resolver, *};
+use super::{
+    super::{files::Threads, net::Resolver},
+    *,
+};
 
 /// A name server that we turn as an attacker would.
 struct Attacker {
@@ -25,7 +28,7 @@ struct Attacker {
 }
 
 impl Resolver for Attacker {
-    fn resolve(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+    fn resolve(&self, name: String, _: Threads) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
         let answer = (self.answer)(&name, self.asked.fetch_add(1, Ordering::Relaxed));
         let found: Vec<IpAddr> = answer.into_iter().map(|ip| ip.parse().unwrap()).collect();
         let none = || io::Error::from(io::ErrorKind::NotFound);

@@ -115,7 +115,7 @@ impl HostSecret for Held {
             return Ok(Err(failure(Cause::Invalid, message)));
         };
         let made = move || proofs::scram(hash(algorithm), granted.bytes(), &salt, rounds, &auth_message);
-        let made = tokio::task::spawn_blocking(made).await;
+        let made = self.threads.block(made).await;
         self.breathe();
         Ok(match made {
             Ok(proofs::Scram { proof, server_signature }) => Ok(Scram { proof, server_signature }),

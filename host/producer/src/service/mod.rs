@@ -29,7 +29,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Error, password::Password};
+use super::{Error, certified, password::Password};
 
 /// A port whose connections reach the plugin, as in `{internalPort: 8000, externalPort: 31800}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -119,8 +119,7 @@ impl ServiceSpec {
         exposed: Exposed,
         drain: &CancellationToken,
     ) -> Result<Service, Error> {
-        let identity = self.cert.as_deref().zip(self.key.as_deref());
-        let identity = identity.map(|(chain, key)| Identity::read(&base.join(chain), &base.join(key))).transpose()?;
+        let identity = certified::identity(self.cert.as_deref(), self.key.as_deref(), base)?;
         let secret = self.token.as_ref().map(|token| token.read(base)).transpose();
         let secret = secret.map_err(|reason| Error::Secret { key: TOKEN.into(), reason })?;
         let password = secret.as_ref().map(Password::of);
@@ -147,6 +146,12 @@ impl ServiceSpec {
         Ok(Service { address, accepting, _stop: stop.drop_guard() })
     }
 
+    /// Whether it reads files of the machine.
+    #[must_use]
+    pub fn reads_files(&self) -> bool {
+        self.cert.is_some() || self.key.is_some()
+    }
+
     /// What is wrong with it, if anything is: the key, and what to do.
     #[must_use]
     pub fn problem(&self) -> Option<(&'static str, String)> {
@@ -157,15 +162,7 @@ impl ServiceSpec {
         match (self.internal_port, self.max_clients) {
             (0, _) => zero("internalPort", "no plugin can listen at it; write the port that the plugin listens at"),
             (_, 0) => zero("maxClients", "nobody could connect; leave it out for the default"),
-            _ => match (&self.cert, &self.key) {
-                (Some(_), None) => {
-                    Some(("cert", "`cert` without `key` is no TLS; add the `key` of the certificate".into()))
-                }
-                (None, Some(_)) => {
-                    Some(("key", "`key` without `cert` is no TLS; add the `cert` that it is the key of".into()))
-                }
-                _ => None,
-            },
+            _ => certified::half(self.cert.as_ref(), self.key.as_ref()),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         config, control, log, state,
         types::{Blobs, Error, Position, Range},
     },
-    fatal, fault, links, often, wasi,
+    fatal, fault, links, often, waits, wasi,
 };
 
 fn at(offset: u64) -> Position {
@@ -58,6 +58,7 @@ pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
         "imports" => often::imports(),
         "cycle" => often::cycle(),
         "kernel-log" => return kernel_log(),
+        "read-many" => return waits::read_many(),
         "links" => return links::links(),
         "hoard" => hoard(),
         "fill" => return fill(),

@@ -11,6 +11,7 @@ mod often;
 mod parts;
 mod source;
 mod stream;
+mod waits;
 mod wasi;
 
 pub(crate) mod bindings {

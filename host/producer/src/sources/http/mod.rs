@@ -4,6 +4,7 @@ mod answer;
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_base::{reach::Reach, secret::SecretSpec};
 use spout_data::{ByteSize, Period};
-use spout_wire::{Gate, Web};
+use spout_wire::{Gate, Identity, Web};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,7 @@ use self::answer::{busy, handle};
 use super::listen::{Receive, Receiving, answer_within, crowd, is_here, listen, no_address, no_time, zero};
 use crate::{
     Class, DecoderSpec, Error, FramingSpec, Guarantee, MetadataColumn, Producer, Promise, SourceContext, SourceSpec,
+    certified,
     inbox::{Inbox, Letterbox},
     password::Password,
     unfinished::Unfinished,
@@ -39,6 +41,12 @@ pub struct HttpSpec {
     /// What clients must send as `Authorization: Bearer …`, as in `{env: TOKEN}`. Without it, anyone may post.
     #[serde(default)]
     pub token: Option<SecretSpec>,
+    /// Chain of certificates in PEM, as in `chain.pem`; with `key`, clients talk TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    /// Key of the certificate in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
     /// Where messages end in a body, as in `{type: none}` for one message a body. Without it, the content type says so:
     /// NDJSON and text by line, CSV by record, everything else whole.
     #[serde(default)]
@@ -145,13 +153,23 @@ impl SourceSpec for HttpSpec {
     }
 
     fn reads(&self) -> String {
-        let clear = if self.token.is_some() && !is_here(&self.listen) { ", with the token in the clear" } else { "" };
-        format!("what is posted to http://{}{}{clear}", self.listen, self.path)
+        let scheme = if self.cert.is_some() { "https" } else { "http" };
+        let clear = if self.token.is_some() && self.cert.is_none() && !is_here(&self.listen) {
+            ", with the token in the clear"
+        } else {
+            ""
+        };
+        format!("what is posted to {scheme}://{}{}{clear}", self.listen, self.path)
+    }
+
+    fn reads_files(&self) -> bool {
+        self.cert.is_some() || self.key.is_some()
     }
 
     fn problem(&self) -> Option<(&'static str, String)> {
         no_address(&self.listen)
             .or_else(|| self.no_path())
+            .or_else(|| certified::half(self.cert.as_ref(), self.key.as_ref()))
             .or_else(|| self.framing.as_ref().and_then(FramingSpec::problem))
             .or_else(|| zero("maxBody", self.max_body.0))
             .or_else(|| zero("maxRequests", u64::from(self.max_requests)))
@@ -184,6 +202,7 @@ impl SourceSpec for HttpSpec {
             pipeline: context.pipeline.to_owned(),
             decoder: context.decoder.clone(),
             token: context.secret.map(Password::of),
+            identity: certified::identity(self.cert.as_deref(), self.key.as_deref(), context.base)?,
         };
         Ok(Box::new(Receiving::new(port, self.queue, self.answer_within)))
     }
@@ -211,6 +230,7 @@ struct HttpPort {
     pipeline: String,
     decoder: DecoderSpec,
     token: Option<Password>,
+    identity: Option<Identity>,
 }
 
 /// What every request needs.
@@ -236,10 +256,10 @@ impl Receive for HttpPort {
     }
 
     async fn open(&mut self, inbox: &mut Inbox) -> Result<Option<SocketAddr>, Error> {
-        let Self { spec, pipeline, decoder, token } = self;
+        let Self { spec, pipeline, decoder, token, identity } = self;
         let (listener, address) = listen("http", &spec.listen).await?;
         if !address.ip().is_loopback() {
-            warn_of_others(pipeline, address, token.is_some());
+            warn_of_others(pipeline, address, token.is_some(), identity.is_some());
         }
         inbox.fill(|letterbox, stop| {
             let service = Service {
@@ -252,31 +272,34 @@ impl Receive for HttpPort {
                 letterbox: Mutex::new(Some(letterbox)),
                 stop,
             };
-            serve(listener, Arc::new(service))
+            serve(listener, identity.clone(), Arc::new(service))
         });
         Ok(Some(address))
     }
 }
 
 /// Says what whoever reaches the port, or what lies between, can do.
-fn warn_of_others(pipeline: &str, address: SocketAddr, token: bool) {
+fn warn_of_others(pipeline: &str, address: SocketAddr, token: bool, tls: bool) {
+    if token && tls {
+        return;
+    }
     if token {
         tracing::warn!(
             pipeline,
             %address,
-            "the token is sent in the clear, and whoever sees it can write: listen on 127.0.0.1, behind a proxy that does TLS"
+            "the token is sent in the clear, and whoever sees it can write: set `cert` and `key`"
         );
     } else {
         tracing::warn!(pipeline, %address, "anyone who can reach this port can write; set `token`");
     }
 }
 
-async fn serve(listener: TcpListener, service: Arc<Service>) {
+async fn serve(listener: TcpListener, identity: Option<Identity>, service: Arc<Service>) {
     let spec = &service.spec;
     let crowd = crowd(spec.max_connections, spec.max_per_address);
     let name = format!("the http port of pipeline {}", service.pipeline);
     let gate = Gate::new(name, "`maxConnections` or `maxPerAddress`", crowd, 1);
-    let web = Web::new(listener, gate, None, spec.head_time.0, busy);
+    let web = Web::new(listener, gate, identity, spec.head_time.0, busy);
     let app = Router::new().fallback(handle).with_state(Arc::clone(&service));
     let closing = async {
         service.stop.cancelled().await;
