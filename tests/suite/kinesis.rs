@@ -177,7 +177,7 @@ fn put(address: &str, from: u64, to: u64) -> Result<()> {
     let (mut records, mut n) = (Vec::new(), from);
     while n < to {
         let key = format!("key {}", n % 97);
-        let count = if n.is_multiple_of(7) { 150.min(to - n) } else { 1 };
+        let count = if n.is_multiple_of(7) { 400.min(to - n) } else { 1 };
         let data = if count > 1 {
             aggregated(&key, &(n..n + count).map(message).collect::<Vec<_>>())
         } else {
@@ -421,7 +421,10 @@ grants:
 "
     );
     site.write("spec.yaml", text)?;
-    endure::complete(&site, 200)
+    site.ok(&["run", "spec.yaml", "--until", "idle"])?;
+    ensure!(site.number("select count(distinct n) from lines", None)? == 200);
+    ensure!(site.number("select count(*) from lines", None)? == 200);
+    Ok(())
 }
 
 #[test]

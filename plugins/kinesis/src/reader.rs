@@ -117,7 +117,7 @@ impl Reader {
         };
         let page = page.map_err(|failed| self.missing(id, &open.place, failed, until))?;
         let count = page.records.len();
-        let bytes = open.take(page).map_err(|bad| {
+        let bytes = open.take(page, limit).map_err(|bad| {
             open.forget();
             match bad {
                 Bad::Lost => lost(open.place.offset),

@@ -87,9 +87,10 @@ impl Open {
         self.iterator = Some((iterator, now()));
     }
 
-    /// Takes an answer; how many bytes it has.
-    pub(crate) fn take(&mut self, page: Page) -> Result<usize, Bad> {
+    /// Takes an answer to a request for `limit` records; how many bytes it has.
+    pub(crate) fn take(&mut self, page: Page, limit: usize) -> Result<usize, Bad> {
         let Page { mut records, next_shard_iterator, millis_behind_latest } = page;
+        let count = records.len();
         if let Some(expected) = self.expected.take() {
             match records.first() {
                 Some(first) if first.sequence_number != expected => return Err(Bad::Lost),
@@ -117,7 +118,8 @@ impl Open {
         }
         self.over = next_shard_iterator.is_none();
         self.iterator = next_shard_iterator.map(|iterator| (iterator, now()));
-        self.behind = millis_behind_latest;
+        // Of records that came in one millisecond, some may be left.
+        self.behind = millis_behind_latest.filter(|behind| *behind > 0 || count < limit);
         self.rest.extend(records);
         Ok(bytes)
     }

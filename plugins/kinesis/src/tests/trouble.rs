@@ -152,6 +152,19 @@ fn records_out_of_order_are_not_taken() {
 }
 
 #[test]
+fn a_full_page_is_not_the_last_one() {
+    let fake = Fake::start(&[0]);
+    fake.put(0, None, &[b"1", b"2"]);
+    let record = json!({"SequenceNumber": "1", "PartitionKey": "k", "Data": "MQ=="});
+    let page = json!({"Records": [record], "NextShardIterator": "0 2", "MillisBehindLatest": 0}).to_string();
+    fake.trick("GetRecords", 200, &page);
+    let mut reader = fake.reader();
+    let first = fetch(&mut reader, 0, &Position::default(), 1).unwrap();
+    assert_eq!((first.progress, first.high_watermark), (Progress::More, None));
+    assert_eq!(all(&mut reader, 0, &first.next, 5).0, ["2"]);
+}
+
+#[test]
 fn wrong_settings_are_refused() {
     testing::set_secret("key", "secret");
     let open = |topic: &str, settings: &[(&str, &str)]| {
