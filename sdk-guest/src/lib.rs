@@ -97,6 +97,7 @@ pub mod log;
 mod messages;
 pub mod metrics;
 pub mod net;
+mod place;
 mod register;
 mod retry;
 pub mod secret;
@@ -118,7 +119,8 @@ pub use self::{
     handler::{Answer, Handler, Input, Ticked},
     keyed::{Encode, Json, Key, Keyed, Scan, State, Value},
     messages::{Added, Message, Messages},
-    retry::Backoff,
+    place::Fnv,
+    retry::{Backoff, Every},
     settings::{NoSettings, parse as parse_settings},
     shared_source::{Answered, Each, Pauses, SharedReader, SharedSource},
     source::{Criteria, Known, Partition, Reader, Source},

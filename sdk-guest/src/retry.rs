@@ -46,6 +46,14 @@ impl Backoff {
         self.next = self.first.min(self.most);
     }
 
+    /// An error of which the host is told to wait a little longer each time, if it passes; another one is as it was.
+    pub fn again(&mut self, error: Error) -> Error {
+        match error {
+            Error::Retriable { code, message, .. } => Error::Retriable { code, message, after: Some(self.delay()) },
+            error => error,
+        }
+    }
+
     /// What `attempt` comes to, which is tried again as long as its errors are [`Error::Retriable`], there is time left `within` which the
     /// next wait is over, and the host does not want the plugin to finish. Stay well below `limits.call`.
     ///
@@ -70,6 +78,33 @@ impl Backoff {
     }
 }
 
+/// When a source is asked again that has to be asked: at once as long as it has something, and else after a while.
+#[derive(Clone, Debug)]
+pub struct Every {
+    every: Duration,
+    idle: Option<Instant>,
+}
+
+impl Every {
+    /// Asks every so many seconds while there is nothing.
+    #[must_use]
+    pub fn seconds(seconds: f64) -> Self {
+        Self { every: Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX), idle: None }
+    }
+
+    /// Whether it had nothing just now.
+    pub fn set_idle(&mut self, idle: bool) {
+        self.idle = idle.then(Instant::now);
+    }
+
+    /// Whether it is time to ask; waits for that up to `timeout`.
+    #[must_use]
+    pub fn due(&self, timeout: Duration) -> bool {
+        let left = self.idle.map_or(Duration::ZERO, |idle| self.every.saturating_sub(idle.elapsed()));
+        left.is_zero() || (pause(left.min(timeout)) && left <= timeout)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +121,21 @@ mod tests {
         let delays: std::collections::BTreeSet<Duration> =
             (0..20).map(|_| Backoff::new(Duration::from_secs(1), Duration::MAX).delay()).collect();
         assert!(delays.len() > 10, "{delays:?}");
+    }
+
+    #[test]
+    fn a_source_that_has_nothing_is_left_alone_for_a_while() {
+        let mut every = Every::seconds(3600.0);
+        assert!(every.due(Duration::ZERO));
+        every.set_idle(true);
+        assert!(!every.due(Duration::from_millis(1)));
+        every.set_idle(false);
+        assert!(every.due(Duration::ZERO));
+        assert!(matches!(
+            Backoff::default().again(Error::retriable("x", "y")),
+            Error::Retriable { after: Some(_), .. }
+        ));
+        assert_eq!(Backoff::default().again(Error::fatal("x", "y")), Error::fatal("x", "y"));
     }
 
     #[test]

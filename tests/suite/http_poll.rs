@@ -2,10 +2,11 @@
 
 use std::{fs, io::Read as _, net::TcpListener, path::Path, process::Command, sync::Arc, thread};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use spout_tests::{
     Site,
     daemon::Daemon,
+    door::{Door, Proof},
     proxy::{Proxy, Trick},
 };
 
@@ -194,4 +195,42 @@ fn a_link_to_another_server_is_not_followed() -> Result<()> {
     site.write("spec.yaml", text.replace(&format!("net: [\"{}\"]", proxy.address()), &grant))?;
     site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["http.answer", &elsewhere])?;
     Ok(())
+}
+
+#[test]
+fn an_api_with_tls_that_asks_who_asks_is_read() -> Result<()> {
+    let mut site = Site::new()?;
+    grow(site.path(), 2100)?;
+    let server = server(&site.path().join("count"))?;
+    let door = Door::open(&server.address(), Proof::Bearer("t0p-secret"))?.context("there is a door")?;
+    let address = door.address();
+    let text = |authorization: &str, tls: &str| {
+        let text = spec(&address, "cursor", &format!("{CURSOR}{authorization}")).replace("http://", "https://");
+        let endpoint =
+            format!("{{api: {{address: \"{address}\"{tls}}}}}, secrets: {{token: {{env: SPOUT_TEST_TOKEN}}}}");
+        text.replace(&format!("net: [\"{address}\"]"), &format!("endpoints: {endpoint}"))
+    };
+    let (bearer, trusted) = (", authorization: bearer", ", tls: {ca: ./ca.pem, serverName: localhost}");
+    site.write("ca.pem", door.certificate()?)?;
+    site.environment.push(("SPOUT_TEST_TOKEN", "t0p-secret".into()));
+    for (authorization, tls, said) in [
+        ("", trusted, ["http.status", "403"]),
+        (", authorization: basic, username: me", trusted, ["`authorization: basic`", "secret `password`"]),
+        (bearer, ", tls: {ca: ./ca.pem}", ["http.io", "certificate"]),
+        (bearer, ", tls: true", ["http.io", "certificate"]),
+        (bearer, "", ["http.denied", "no TLS"]),
+    ] {
+        site.write("spec.yaml", text(authorization, tls))?;
+        let code = if said[0].starts_with("http.") { 1 } else { 2 };
+        site.fails(&["run", "spec.yaml", "--until", "idle"], code, &said)?;
+    }
+    site.write("spec.yaml", text(bearer, trusted))?;
+    endure::complete(&site, 2100)?;
+    site.environment.clear();
+    site.environment.push(("SPOUT_TEST_TOKEN", "an0ther-secret".into()));
+    let said = site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["http.status", "403"])?;
+    ensure!(!said.contains("an0ther-secret"), "{said}");
+    // The same secret as it is in a header of its own, which this door does not look at.
+    site.write("spec.yaml", text(", secretHeader: X-Api-Key", trusted))?;
+    site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["http.status", "403"]).map(drop)
 }

@@ -30,6 +30,7 @@ mod hostile_traps;
 mod http_poll;
 mod json_core;
 mod kafka;
+mod kinesis;
 mod lookups;
 mod managed;
 mod nats;

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use flate2::{Compression, write::GzEncoder};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use spout_tests::{
-    Site,
+    Site, door,
     moto::{Door, Moto},
     proxy::{Proxy, Trick},
 };
@@ -205,4 +205,34 @@ fn requests_are_signed_by_the_host() -> Result<()> {
     let grant = format!("{{net: [\"{}\"], secrets: {{key: {{env: SPOUT_TEST_KEY}}}}}}", moto.address());
     site.write("spec.yaml", signed.replace(&format!("{{net: [\"{}\"]}}", moto.address()), &grant))?;
     endure::complete(&site, 400)
+}
+
+#[test]
+fn a_bucket_with_tls_is_read_with_signatures_that_are_right() -> Result<()> {
+    const SECRET: &str = "very-secret-0123456789";
+    let Some(moto) = Moto::start(Door::Open, &["bucket"])? else { return Ok(()) };
+    let proof = door::Proof::Signature(["s3", "us-east-1", "AKIATEST", SECRET]);
+    let Some(door) = door::Door::open(&moto.address(), proof)? else { return Ok(()) };
+    for number in 0..6 {
+        let (name, content) = object(number, number * 100, (number + 1) * 100)?;
+        put_as(&moto.address(), &format!("bucket/in/a%20%C3%A4%26{name}"), "private", &content)?;
+    }
+    let mut site = Site::new()?;
+    site.write("ca.pem", door.certificate()?)?;
+    site.environment.push(("SPOUT_TEST_KEY", SECRET.into()));
+    let address = door.address();
+    let text = |more: &str, tls: &str| {
+        let text = spec(&address, "bucket/in/", &format!(", keyId: AKIATEST{more}")).replace("http://", "https://");
+        let endpoint = format!("{{s3: {{address: \"{address}\"{tls}}}}}, secrets: {{key: {{env: SPOUT_TEST_KEY}}}}");
+        text.replace(&format!("net: [\"{address}\"]"), &format!("endpoints: {endpoint}"))
+    };
+    let trusted = ", tls: {ca: ./ca.pem, serverName: localhost}";
+    for (tls, said) in [(", tls: true", ["http.io", "certificate"]), ("", ["http.denied", "no TLS"])] {
+        site.write("spec.yaml", text("", tls))?;
+        site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &said)?;
+    }
+    site.write("spec.yaml", text(", region: eu-west-1", trusted))?;
+    site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["objects.denied", "403"])?;
+    site.write("spec.yaml", text("", trusted))?;
+    endure::complete(&site, 600)
 }

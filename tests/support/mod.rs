@@ -15,9 +15,11 @@ use tempfile::TempDir;
 
 pub mod daemon;
 pub mod debian;
+pub mod door;
 pub mod http;
 pub mod life;
 pub mod moto;
+pub mod npm;
 pub mod paced;
 pub mod posted;
 pub mod postgres;

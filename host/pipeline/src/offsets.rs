@@ -1,6 +1,6 @@
 //! How far each partition is: what is committed, and what the open commit adds to it.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use spout_data::{Advance, Marker, PartitionId, PartitionMarker, Position, Step};
 
@@ -27,6 +27,22 @@ impl Offsets {
         &self.cut
     }
 
+    /// The same, and where partitions have ended since.
+    pub(super) fn with_ends(&self, ended: &[(PartitionId, Position)]) -> Cow<'_, Marker> {
+        let mut marker = Cow::Borrowed(&self.cut);
+        for (partition, position) in ended {
+            let to = self.marked(*partition, position.clone(), true);
+            marker.to_mut().partitions.insert(*partition, to);
+        }
+        marker
+    }
+
+    fn marked(&self, partition: PartitionId, position: Position, ended: bool) -> PartitionMarker {
+        let label = self.labels.get(&partition).cloned().unwrap_or_default();
+        let producer = self.producers.get(&partition.producer).cloned().unwrap_or_default();
+        PartitionMarker { producer, label, position, ended }
+    }
+
     /// Learns the source's name for `partition`.
     pub(super) fn name(&mut self, partition: PartitionId, label: String) {
         self.labels.insert(partition, label);
@@ -49,9 +65,7 @@ impl Offsets {
 
     /// Moves `partition` on in the open commit; `jumped` where the source was entered anew.
     pub(super) fn move_on(&mut self, partition: PartitionId, next: Position, ended: bool, jumped: Option<u64>) {
-        let label = self.labels.get(&partition).cloned().unwrap_or_default();
-        let producer = self.producers.get(&partition.producer).cloned().unwrap_or_default();
-        let to = PartitionMarker { producer, label, position: next, ended };
+        let to = self.marked(partition, next, ended);
         let from = self.cut.partitions.get(&partition).map(|known| known.position.offset);
         let step = self.open.steps.entry(partition).or_insert(Step { from, to: to.clone(), jumped: None });
         step.to = to;
@@ -82,6 +96,10 @@ mod tests {
         offsets.move_on(7.into(), Position::at(9), true, None);
         let second = offsets.cut();
         assert_eq!((second.steps[&7.into()].from, second.steps[&7.into()].to.ended), (Some(5), true));
+        let ends = [(8.into(), Position::at(2))];
+        let known = offsets.with_ends(&ends).partitions.clone();
+        assert_eq!((known[&7.into()].ended, known[&8.into()].ended, known[&8.into()].position.offset), (true, true, 2));
+        assert_eq!(offsets.with_ends(&[]).as_ref(), offsets.marker());
         assert!(second.gap(&first.apply(&Marker::default())).is_none());
     }
 

@@ -94,6 +94,11 @@ impl Partitions {
         self.all.is_empty()
     }
 
+    /// Whether no other partition than this one has something, or has not said yet.
+    pub(super) fn reads_none_but(&self, partition: PartitionId) -> bool {
+        self.reading == usize::from(self.all.get(&partition) == Some(&Standing::Reading))
+    }
+
     /// Whether nothing comes of any, ever.
     pub(super) fn are_over(&self) -> bool {
         self.ended == self.all.len()
@@ -145,6 +150,9 @@ mod tests {
             assert_eq!(partitions.are_drained(), all(|one| matches!(one, Standing::Ended | Standing::Drained)));
             let idle = all(|one| *one != Standing::Reading) && partitions.expecting.is_empty();
             assert_eq!(partitions.are_idle(), idle);
+            let reads = |id: &PartitionId| partitions.all.get(id) == Some(&Standing::Reading);
+            let others = partitions.all.keys().any(|id| *id != partition.into() && reads(id));
+            assert_eq!(partitions.reads_none_but(partition.into()), !others);
             let since = |one: &Standing| if let Standing::Idle(since) = one { *since } else { None };
             assert_eq!(partitions.first_idle(), partitions.all.values().filter_map(since).min());
         }

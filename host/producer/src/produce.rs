@@ -143,6 +143,9 @@ pub struct ProducerTraits {
     pub finite: bool,
     /// Partitions are spread over so many fetchers, by number; without it each has its own.
     pub readers: Option<u32>,
+    /// Where a partition has ended, others may come after it, such as the halves of one that was split: before nothing more is
+    /// expected, partitions are looked for once more.
+    pub heirs: bool,
 }
 
 /// Where partitions are to go on, whatever was committed.

@@ -40,6 +40,7 @@ impl Producer for Producers {
             drains: traits().any(|one| one.drains),
             finite: traits().all(|one| one.finite),
             readers: None,
+            heirs: traits().any(|one| one.heirs),
         }
     }
 

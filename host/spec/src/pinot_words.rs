@@ -1,4 +1,4 @@
-//! Pinot's class names and the keys of its Kafka consumers, in the host's own words. `docs/pinot.md` has them as tables, which a
+//! Pinot's class names and the keys of its Kafka and Kinesis consumers, in the host's own words. `docs/pinot.md` has them as tables, which a
 //! test compares with these.
 
 use std::collections::BTreeMap;
@@ -121,6 +121,40 @@ pub(super) fn kafka(name: &str) -> Result<&str, &'static str> {
     Ok(KEYS.iter().find(|(theirs, _)| *theirs == name).map_or(name, |(_, ours)| *ours))
 }
 
+/// Keys of Pinot's Kinesis consumers, which Pinot has without a prefix, and the settings of the plugin `kinesis` that they are.
+pub(super) const KINESIS: &[(&str, &str)] = &[
+    ("region", "region"),
+    ("endpoint", "endpoint"),
+    ("accessKey", "keyId"),
+    ("maxRecordsToFetch", "maxRecordsToFetch"),
+    ("requests_per_second_limit", "requestsPerSecond"),
+];
+
+/// Those that mean nothing here, and why.
+pub(super) const KINESIS_WITHOUT: &[(&str, &str)] = &[
+    ("secretKey", "is a secret, and specs are stored and shown; grant it to `kinesis` as the secret `key`"),
+    ("iamRoleBasedAccessEnabled", ROLE),
+    ("roleArn", ROLE),
+    ("roleSessionName", ROLE),
+    ("externalId", ROLE),
+    ("sessionDurationSeconds", ROLE),
+    ("asyncSessionUpdateEnabled", ROLE),
+];
+
+const ROLE: &str =
+    "has no counterpart yet: roles are not assumed; set `accessKey`, and grant its key as the secret `key`";
+
+/// A key of Pinot's Kinesis consumers as a setting of the plugin `kinesis`; `None` if it is none.
+///
+/// # Errors
+/// Why there is no such setting.
+pub(super) fn kinesis(name: &str) -> Result<Option<&str>, &'static str> {
+    if let Some((_, why)) = KINESIS_WITHOUT.iter().find(|(theirs, _)| *theirs == name) {
+        return Err(why);
+    }
+    Ok(KINESIS.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,13 +163,13 @@ mod tests {
 
     #[test]
     fn the_tables_of_the_docs_are_these() {
-        for (theirs, ours) in KEYS.iter().chain(FACTORIES) {
+        for (theirs, ours) in KEYS.iter().chain(FACTORIES).chain(KINESIS) {
             assert!(
                 DOCS.contains(&format!("| `{theirs}` | `{ours}` |")),
                 "docs/pinot.md lacks `{theirs}` for `{ours}`"
             );
         }
-        for (theirs, why) in WITHOUT {
+        for (theirs, why) in WITHOUT.iter().chain(KINESIS_WITHOUT) {
             assert!(DOCS.contains(&format!("| `{theirs}` | none |")), "docs/pinot.md lacks `{theirs}`, which {why}");
         }
     }

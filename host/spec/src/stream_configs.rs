@@ -12,7 +12,9 @@
 //! | `stream.T.metadata.populate` | `producer.stream.metadata` |
 //! | `stream.T.decoder.class.name`, `.decoder.prop.*` | `producer.decoder` and its settings |
 //! | `realtime.segment.flush.threshold.{rows,time,segment.size}` | `commit.flush` |
+//! | `shardIteratorType` of Kinesis | `producer.stream.start` |
 //! | any other `stream.T.*` | `producer.stream.settings`, without the prefix; for Kafka in its own words (`pinot_words`) |
+//! | what Kinesis has without a prefix | `producer.stream.settings`, in the words of the plugin (`pinot_words`) |
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -111,11 +113,15 @@ impl Translation<'_> {
             },
             None => self.kind().to_owned(),
         };
+        let start = match self.shard_iterator(&plugin, &prefix)? {
+            Some(start) => start,
+            None => self.start(&format!("{prefix}consumer.prop.auto.offset.reset"))?,
+        };
         producer.stream = Some(StreamSpec {
             plugin,
             topic: self.needed(&format!("{prefix}topic.name"))?,
             consumer_type: self.consumer_type(&format!("{prefix}consumer.type"))?,
-            start: self.start(&format!("{prefix}consumer.prop.auto.offset.reset"))?,
+            start,
             on_out_of_range: Default::default(),
             settings: Settings::default(),
             fetch: self.fetch(&format!("{prefix}fetch.timeout.millis"))?,
@@ -167,6 +173,36 @@ impl Translation<'_> {
             let expected = "expected smallest, largest, a time like 2026-01-01T00:00:00Z, or a length of time like 2d";
             self.bad(key, format!("is `{text}`; {expected}"))
         })
+    }
+
+    /// Where Kinesis is read from, in its words, if they say so.
+    fn shard_iterator(&mut self, plugin: &str, prefix: &str) -> Result<Option<Start>, Error> {
+        if plugin != "kinesis" {
+            return Ok(None);
+        }
+        let names = ["shardIteratorType".to_owned(), format!("{prefix}shardIteratorType")];
+        let Some((key, text)) = self.one_of(&names)? else { return Ok(None) };
+        let start = match text.as_str() {
+            "TRIM_HORIZON" => Start::Earliest,
+            "LATEST" => Start::Latest,
+            // So Pinot goes on after what it has read, as is done here in any case.
+            "AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER" => return Ok(None),
+            "AT_TIMESTAMP" => {
+                let what =
+                    format!("is AT_TIMESTAMP without a time; set `{prefix}consumer.prop.auto.offset.reset` to one");
+                return Err(self.bad(&key, what));
+            }
+            _ => {
+                return Err(
+                    self.bad(&key, format!("is `{text}`; expected TRIM_HORIZON, LATEST or AFTER_SEQUENCE_NUMBER"))
+                );
+            }
+        };
+        let reset = format!("{prefix}consumer.prop.auto.offset.reset");
+        if self.keys.contains_key(reset.as_str()) {
+            return Err(self.bad(&reset, format!("and `{key}` set the same thing; keep one of them")));
+        }
+        Ok(Some(start))
     }
 
     fn millis(&mut self, key: &str) -> Result<Option<Period>, Error> {
@@ -292,10 +328,17 @@ impl Translation<'_> {
     fn rest(&mut self, producer: &mut ProducerSpec) -> Result<Vec<(String, String)>, Error> {
         let kind = self.keys.remove("streamType").unwrap_or_default().to_owned();
         let prefix = format!("stream.{kind}.");
-        let is_kafka = producer.stream.as_ref().is_some_and(|stream| stream.plugin == "kafka");
+        let plugin = producer.stream.as_ref().map_or("", |stream| stream.plugin.as_str());
+        let (is_kafka, is_kinesis) = (plugin == "kafka", plugin == "kinesis");
         let (mut settings, mut keys) = (BTreeMap::<String, Setting>::new(), Vec::new());
         for (&key, &value) in &self.keys {
-            let Some(name) = key.strip_prefix(&prefix) else { return Err(self.bad(key, stray(key, &kind))) };
+            let own = if is_kinesis {
+                let own = key.strip_prefix(&prefix).unwrap_or(key);
+                pinot_words::kinesis(own).map_err(|why| self.bad(key, why))?
+            } else {
+                None
+            };
+            let Some(name) = own.or(key.strip_prefix(&prefix)) else { return Err(self.bad(key, stray(key, &kind))) };
             if let Some(why) = without_counterpart(name) {
                 return Err(self.bad(key, why));
             }
@@ -459,6 +502,49 @@ limits: {call: 30s}";
         }
         let kinesis = "streamType: kinesis\nstream.kinesis.topic.name: t\nstream.kinesis.consumer.factory.class.name: org.apache.pinot.plugin.stream.kinesis.KinesisConsumerFactory\nstream.kinesis.decoder.class.name: json";
         assert_eq!(spec(kinesis, "").unwrap().producer.stream.unwrap().plugin, "kinesis");
+    }
+
+    #[test]
+    fn the_words_of_kinesis_have_no_prefix() {
+        let base = "streamType: kinesis\nstream.kinesis.topic.name: t\nregion: eu-central-1\naccessKey: AKIA\nstream.kinesis.decoder.class.name: json\n";
+        let stream = |more: &str| spec(&format!("{base}{more}"), "").map(|spec| spec.producer.stream.unwrap());
+        let read = stream("endpoint: 'http://a:1'\nmaxRecordsToFetch: 50\nrequests_per_second_limit: 2").unwrap();
+        let pairs = [
+            ("endpoint", "http://a:1"),
+            ("keyId", "AKIA"),
+            ("maxRecordsToFetch", "50"),
+            ("region", "eu-central-1"),
+            ("requestsPerSecond", "2"),
+        ];
+        assert_eq!(read.settings.to_list(), pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        for (more, start) in [
+            ("", Start::Latest),
+            ("shardIteratorType: TRIM_HORIZON", Start::Earliest),
+            ("stream.kinesis.shardIteratorType: LATEST", Start::Latest),
+            (
+                "shardIteratorType: AFTER_SEQUENCE_NUMBER\nstream.kinesis.consumer.prop.auto.offset.reset: smallest",
+                Start::Earliest,
+            ),
+        ] {
+            assert_eq!(stream(more).unwrap().start, start, "{more}");
+        }
+        for (more, said) in [
+            ("secretKey: hunter2", "grant it to `kinesis` as the secret `key`"),
+            ("roleArn: x", "roles are not assumed"),
+            ("shardIteratorType: AT_TIMESTAMP", "without a time"),
+            ("shardIteratorType: NOW", "expected TRIM_HORIZON"),
+            (
+                "shardIteratorType: LATEST\nstream.kinesis.consumer.prop.auto.offset.reset: largest",
+                "set the same thing",
+            ),
+            ("stream.kinesis.region: eu", "a second time"),
+            ("regions: eu", "is unknown"),
+        ] {
+            let error = stream(more).unwrap_err();
+            assert!(error.contains(said) && !error.contains("hunter2"), "{more}: {error}");
+        }
+        let kafka = "streamType: kafka\nstream.kafka.topic.name: t\nregion: eu\nstream.kafka.decoder.class.name: json";
+        assert!(spec(kafka, "").unwrap_err().contains("is unknown"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Addresses of requests: parameters that are added, and where a link leads.
 
+use spout_guest::net::escaped;
+
 /// `url` with a parameter more.
 pub(crate) fn with(url: &str, name: &str, value: &str) -> String {
     let (url, fragment) = url.split_once('#').map_or((url, ""), |(url, _)| (url, ""));
@@ -10,19 +12,7 @@ pub(crate) fn with(url: &str, name: &str, value: &str) -> String {
     } else {
         "&"
     };
-    format!("{url}{between}{}={}{fragment}", encoded(name), encoded(value))
-}
-
-fn encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    format!("{url}{between}{}={}{fragment}", escaped(name, b""), escaped(value, b""))
 }
 
 /// Scheme, host and port.

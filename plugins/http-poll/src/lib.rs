@@ -40,9 +40,12 @@ impl Source for HttpPoll {
 
     fn open(topic: &str, settings: Settings) -> Result<Self> {
         settings.check()?;
-        if !topic.starts_with("http://") {
-            return Err(Error::invalid_config(format!("the topic `{topic}` is not an address: http://HOST:PORT/PATH")));
+        if !topic.starts_with("http://") && !topic.starts_with("https://") {
+            let what = format!("the topic `{topic}` is not an address: http://HOST:PORT/PATH or https://HOST/PATH");
+            return Err(Error::invalid_config(what));
         }
+        // A secret that is missing is said before anything is asked.
+        Reader::new(topic, settings.clone())?;
         Ok(Self { url: topic.to_owned(), settings })
     }
 
@@ -58,6 +61,6 @@ impl Source for HttpPoll {
     }
 
     fn read(&mut self, _: u32) -> Result<Reader> {
-        Ok(Reader::new(&self.url, self.settings.clone()))
+        Reader::new(&self.url, self.settings.clone())
     }
 }

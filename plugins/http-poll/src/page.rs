@@ -3,6 +3,7 @@
 use std::{cmp::Ordering, collections::BTreeMap};
 
 use serde_json::value::RawValue;
+use spout_guest::Fnv;
 
 /// The text at a JSON pointer; `None` if there is nothing.
 pub(crate) fn at<'a>(text: &'a str, pointer: &str) -> Option<&'a RawValue> {
@@ -53,22 +54,10 @@ pub(crate) fn compare(one: &str, other: &str) -> Ordering {
     }
 }
 
-/// A hash (FNV-1a) of texts, one after the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hash(pub(crate) u64);
-
-impl Default for Hash {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hash {
-    pub(crate) fn and(self, text: &str) -> Self {
-        // A byte that no UTF-8 has keeps texts apart.
-        let bytes = text.bytes().chain([0xff]);
-        Self(bytes.fold(self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
-    }
+/// The hash of what was hashed so far and this text.
+pub(crate) fn hashed(hash: Fnv, text: &str) -> Fnv {
+    // A byte that no UTF-8 has keeps texts apart.
+    hash.and(text.bytes().chain([0xff]))
 }
 
 #[cfg(test)]
@@ -102,6 +91,7 @@ mod tests {
             assert_eq!(compare(less, more), Ordering::Less, "{less} {more}");
         }
         assert_eq!(compare("9007199254740993", "9007199254740992"), Ordering::Greater);
-        assert_ne!(Hash::default().and("ab").and("c"), Hash::default().and("a").and("bc"));
+        let both = |one, other| hashed(hashed(Fnv::default(), one), other);
+        assert_ne!(both("ab", "c"), both("a", "bc"));
     }
 }

@@ -1,7 +1,6 @@
 //! Where reading goes on: what the next request says, and what of its answer was read before.
 
 use serde::{Deserialize, Serialize};
-use spout_guest::{Error, Position, Result};
 
 /// What a position's token says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,25 +22,4 @@ pub(crate) struct Place {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-impl Place {
-    /// The place of a position; `None` if it has an offset without a token, from which nothing follows.
-    pub(crate) fn parse(position: &Position) -> Result<Option<Self>> {
-        match &position.token {
-            None => Ok(Some(Self::default()).filter(|_| position.offset == 0)),
-            Some(token) => serde_json::from_slice(token).map(Some).map_err(|_| {
-                let token = String::from_utf8_lossy(token);
-                Error::fatal(
-                    "http.token",
-                    format!("`{token}` at offset {} is no place in this source", position.offset),
-                )
-            }),
-        }
-    }
-
-    pub(crate) fn position(&self, offset: u64) -> Position {
-        let token = serde_json::to_vec(self).ok().filter(|_| offset > 0 || *self != Self::default());
-        Position { offset, token }
-    }
 }

@@ -1,19 +1,15 @@
 //! Asks, takes what is new of the answer, and goes on to the next.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
 
 use spout_guest::{
-    Backoff, Error, Fetched, Limits, Messages, Position, Progress, Result,
+    Backoff, Error, Every, Fetched, Fnv, Limits, Messages, Position, Progress, Result,
     net::{Client, HttpError, Request, Response},
-    now, pause,
 };
 
 use crate::{
     address::{followed, next, with},
-    page::{Hash, compare, items, word},
+    page::{compare, hashed, items, word},
     place::Place,
     settings::{Mode, Settings},
 };
@@ -37,8 +33,7 @@ pub struct Reader {
     page: Option<Page>,
     /// Items that are new and were not taken yet, and the place before them.
     rest: Option<(Place, VecDeque<Item>)>,
-    /// When there was nothing new last.
-    idle: Option<Instant>,
+    every: Every,
     backoff: Backoff,
 }
 
@@ -53,9 +48,10 @@ struct Page {
 }
 
 impl Reader {
-    pub(crate) fn new(url: &str, settings: Settings) -> Self {
-        let client = Client::new().timeout(PATIENCE).max_body(settings.max_body);
-        Self { url: url.to_owned(), settings, client, page: None, rest: None, idle: None, backoff: Backoff::default() }
+    pub(crate) fn new(url: &str, settings: Settings) -> Result<Self> {
+        let client = settings.authorized(Client::new().timeout(PATIENCE).max_body(settings.max_body))?;
+        let (every, backoff) = (Every::seconds(settings.every), Backoff::default());
+        Ok(Self { url: url.to_owned(), settings, client, page: None, rest: None, every, backoff })
     }
 
     fn url(&self, at: Option<&str>) -> String {
@@ -80,7 +76,7 @@ impl Reader {
         let request = Request { method: "GET", url, headers: &headers, body: &[] };
         let response = match self.client.send(&request) {
             Ok(response) => response,
-            Err(error @ (HttpError::Io(_) | HttpError::Protocol(_))) => return Err(self.again(error.into())),
+            Err(error @ (HttpError::Io(_) | HttpError::Protocol(_))) => return Err(self.backoff.again(error.into())),
             Err(error) => return Err(error.into()),
         };
         match response.status {
@@ -93,7 +89,7 @@ impl Reader {
             status @ (408 | 425 | 429 | 500..) => {
                 let said = response.header("retry-after").and_then(|text| text.trim().parse().ok());
                 let error = Error::retriable("http.status", format!("{url} answers with status {status}"));
-                Err(match (self.again(error), said.map(Duration::from_secs)) {
+                Err(match (self.backoff.again(error), said.map(Duration::from_secs)) {
                     (Error::Retriable { code, message, .. }, Some(said)) => {
                         Error::Retriable { code, message, after: Some(said.min(WAIT)) }
                     }
@@ -101,16 +97,6 @@ impl Reader {
                 })
             }
             status => Err(Error::fatal("http.status", format!("{url} answers with status {status}"))),
-        }
-    }
-
-    /// Trouble that passes is waited out a little longer each time.
-    fn again(&mut self, error: Error) -> Error {
-        match error {
-            Error::Retriable { code, message, .. } => {
-                Error::Retriable { code, message, after: Some(self.backoff.delay()) }
-            }
-            error => error,
         }
     }
 
@@ -156,16 +142,6 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether it is time to ask again; waits for that up to `timeout`.
-    fn due(&self, timeout: Duration) -> bool {
-        let every = Duration::from_secs_f64(self.settings.every);
-        let left = self.idle.map_or(Duration::ZERO, |idle| every.saturating_sub(idle.elapsed()));
-        if left.is_zero() {
-            return true;
-        }
-        pause(left.min(timeout)) && left <= timeout
-    }
-
     /// The items of pages, each followed by the next.
     fn paged(&mut self, start: &Position, place: Place, limits: Limits) -> Result<Fetched> {
         let at = place.at.clone().or_else(|| self.first());
@@ -173,21 +149,21 @@ impl Reader {
             page.of == at && (page.items.len() > place.read || (page.next.is_some() && page.items.len() == place.read))
         });
         if !held {
-            if !self.due(limits.timeout) {
+            if !self.every.due(limits.timeout) {
                 return Ok(nothing(start));
             }
             self.ask(at.as_deref())?;
         }
         let Some(page) = &self.page else { return Ok(nothing(start)) };
-        let hash = page.items.iter().take(place.read).fold(Hash::default(), |hash, item| hash.and(item));
+        let hash = page.items.iter().take(place.read).fold(Fnv::default(), |hash, item| hashed(hash, item));
         if page.items.len() < place.read || (place.read > 0 && hash.0 != place.hash) {
             let (all, end) = (Place { read: 0, hash: 0, ..place.clone() }, page.items.len());
-            let hash = page.items.iter().fold(Hash::default(), |hash, item| hash.and(item));
+            let hash = page.items.iter().fold(Fnv::default(), |hash, item| hashed(hash, item));
             let last = Place { read: end, hash: if end == 0 { 0 } else { hash.0 }, ..place };
             self.page = None;
             return Err(Error::OutOfRange {
-                earliest: all.position(start.offset),
-                latest: last.position(start.offset),
+                earliest: Position::of(&all, start.offset),
+                latest: Position::of(&last, start.offset),
             });
         }
         let (mut messages, mut now_at) = (Messages::default(), Place { hash: hash.0, ..place.clone() });
@@ -197,7 +173,7 @@ impl Reader {
                 break;
             }
             messages.push(start.offset.saturating_add(count(&messages)), item.as_bytes());
-            hash = hash.and(item);
+            hash = hashed(hash, item);
             now_at.read += 1;
         }
         now_at.hash = if now_at.read == 0 { 0 } else { hash.0 };
@@ -209,7 +185,8 @@ impl Reader {
                 Some(next) => now_at = Place { at: Some(next.clone()), ..Place::default() },
                 None => {
                     progress = if self.settings.follow { Progress::Idle } else { Progress::Ended };
-                    (self.idle, high_watermark) = (Some(now()), Some(offset));
+                    high_watermark = Some(offset);
+                    self.every.set_idle(true);
                 }
             }
         } else {
@@ -218,7 +195,7 @@ impl Reader {
         if progress == Progress::Idle && !messages.is_empty() {
             progress = Progress::More;
         }
-        let next = if messages.is_empty() && now_at == place { start.clone() } else { now_at.position(offset) };
+        let next = if messages.is_empty() && now_at == place { start.clone() } else { Position::of(&now_at, offset) };
         Ok(Fetched { messages, next, high_watermark, progress })
     }
 
@@ -227,7 +204,7 @@ impl Reader {
         let held = self.rest.take().filter(|(of, rest)| *of == place && !rest.is_empty());
         let mut new = match held {
             Some((_, rest)) => rest,
-            None if self.due(limits.timeout) => self.new_since(&place)?,
+            None if self.every.due(limits.timeout) => self.new_since(&place)?,
             None => return Ok(nothing(start)),
         };
         let (mut messages, mut next) = (Messages::default(), place);
@@ -250,12 +227,13 @@ impl Reader {
             }
         }
         if messages.is_empty() {
-            self.idle = Some(now());
+            self.every.set_idle(true);
             return Ok(nothing(start));
         }
         let offset = start.offset.saturating_add(count(&messages));
-        let (high_watermark, position) = (Some(offset.saturating_add(len(new.len()))), next.position(offset));
-        (self.idle, self.rest) = (None, Some((next, new)));
+        let (high_watermark, position) = (Some(offset.saturating_add(len(new.len()))), Position::of(&next, offset));
+        self.every.set_idle(false);
+        self.rest = Some((next, new));
         Ok(Fetched { next: position, messages, high_watermark, progress: Progress::More })
     }
 
@@ -268,7 +246,7 @@ impl Reader {
             let value = word(&item, &self.settings.field).ok_or_else(|| {
                 Error::fatal("http.value", format!("an item has no text or number at `{}`", self.settings.field))
             })?;
-            let hash = Hash::default().and(&item).0;
+            let hash = hashed(Fnv::default(), &item).0;
             let order = place.at.as_ref().map(|at| compare(&value, at));
             if !order.is_some_and(|order| order.is_lt() || (order.is_eq() && place.seen.contains(&hash))) {
                 new.push((value, hash, item));
@@ -281,16 +259,16 @@ impl Reader {
 
     /// Versions of one document.
     fn versions(&mut self, start: &Position, place: Place, limits: Limits) -> Result<Fetched> {
-        if !self.due(limits.timeout) {
+        if !self.every.due(limits.timeout) {
             return Ok(nothing(start));
         }
         let url = self.url.clone();
         let tag = place.at.as_deref().filter(|version| !version.starts_with("hash:"));
         let response = self.get(&url, tag, false)?;
         self.backoff.reset();
-        self.idle = Some(now());
+        self.every.set_idle(true);
         let version = response.header("etag").map_or_else(
-            || format!("hash:{:016x}", Hash::default().and(&String::from_utf8_lossy(&response.body)).0),
+            || format!("hash:{:016x}", hashed(Fnv::default(), &String::from_utf8_lossy(&response.body)).0),
             str::to_owned,
         );
         if response.status == 304 || Some(&version) == place.at.as_ref() {
@@ -299,18 +277,14 @@ impl Reader {
         let mut messages = Messages::default();
         messages.add(start.offset, &response.body).header("etag", version.as_bytes());
         let offset = start.offset.saturating_add(1);
-        let next = Place { at: Some(version), ..Place::default() }.position(offset);
+        let next = Position::of(&Place { at: Some(version), ..Place::default() }, offset);
         Ok(Fetched { messages, next, high_watermark: Some(offset), progress: Progress::More })
     }
 }
 
 impl spout_guest::Reader for Reader {
     fn fetch(&mut self, start: Position, limits: Limits) -> Result<Fetched> {
-        let Some(place) = Place::parse(&start)? else {
-            // Nothing follows from an offset alone: it counts what was read.
-            let from = |offset| Position { offset, token: None };
-            return Err(Error::OutOfRange { earliest: from(0), latest: from(0) });
-        };
+        let Some(place) = start.place("http.token", "this source")? else { return Err(Position::nowhere()) };
         match self.settings.mode {
             Mode::Cursor | Mode::Page | Mode::Link => self.paged(&start, place, limits),
             Mode::Since => self.since(&start, place, limits),

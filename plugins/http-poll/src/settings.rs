@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use spout_guest::{Error, Result};
+use spout_guest::{Error, Result, net::Client, secret::Secret};
 
 /// Settings of the source.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -36,6 +36,13 @@ pub struct Settings {
     /// Headers of every request, besides those of HTTP itself.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// How requests say who asks, in the header `Authorization`: `bearer` with the secret `token`, or `basic` with `username` and the
+    /// secret `password`. The host writes secrets, to endpoints of the spec only.
+    pub authorization: Option<Authorization>,
+    /// With `authorization: basic`, the user.
+    pub username: Option<String>,
+    /// The header that has the secret `token` as it is, such as `X-Api-Key`.
+    pub secret_header: Option<String>,
     /// Most bytes of an answer.
     #[serde(default = "max_body")]
     pub max_body: usize,
@@ -55,6 +62,16 @@ pub enum Mode {
     Since,
     /// There is one document, and each version of it is a message.
     Etag,
+}
+
+/// How requests say who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Authorization {
+    /// By a token.
+    Bearer,
+    /// As a user, by a password.
+    Basic,
 }
 
 fn every() -> f64 {
@@ -88,6 +105,12 @@ impl Settings {
                 "`items` and `field` are JSON pointers: `/data/items`"
             }
             _ if !(0.0..=86_400.0).contains(&self.every) => "`every` is from 0 to 86400 seconds",
+            _ if self.username.is_some() != (self.authorization == Some(Authorization::Basic)) => {
+                "`authorization: basic` needs `username`, and nothing else has one"
+            }
+            _ if self.secret_header.is_some() && self.authorization.is_some() => {
+                "`authorization` and `secretHeader` both say who asks; keep one of them"
+            }
             _ if self.max_body == 0 || self.max_body > 256 << 20 => "`maxBody` is from 1 to 268435456 bytes",
             _ => "",
         };
@@ -96,10 +119,30 @@ impl Settings {
         }
         if let Some(name) = self.headers.keys().find(|name| SECRET.contains(&name.to_ascii_lowercase().as_str())) {
             return Err(Error::invalid_config(format!(
-                "the header `{name}` is a secret, and settings are stored and shown"
+                "the header `{name}` is a secret, and settings are stored and shown; set `authorization` or `secretHeader`, and \
+                 grant the secret"
             )));
         }
         Ok(())
+    }
+
+    /// A client that says who asks.
+    pub(crate) fn authorized(&self, client: Client) -> Result<Client> {
+        let secret = |name: &str, of: &str| {
+            let what = format!("`{of}` needs the secret `{name}`; grant it under `secrets`");
+            Secret::named(name).map_err(|_| Error::invalid_config(what))
+        };
+        Ok(match (self.authorization, &self.secret_header) {
+            (Some(Authorization::Bearer), _) => {
+                client.secret_header("Authorization", "Bearer ", secret("token", "authorization: bearer")?)
+            }
+            (Some(Authorization::Basic), _) => {
+                let user = self.username.as_deref().unwrap_or_default();
+                client.basic(user, secret("password", "authorization: basic")?)
+            }
+            (None, Some(name)) => client.secret_header(name, "", secret("token", "secretHeader")?),
+            (None, None) => client,
+        })
     }
 
     /// The parameter that says where to go on.

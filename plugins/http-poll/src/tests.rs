@@ -1,13 +1,11 @@
 //! The reader against an API that keeps to its pages, and against others.
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    net::TcpListener,
-    sync::{Arc, Mutex},
-    thread,
-};
+use std::sync::{Arc, Mutex};
 
-use spout_guest::{Fetched, Limits, Progress, Reader as _, testing};
+use spout_guest::{
+    Progress,
+    testing::{self, fetch},
+};
 
 use super::*;
 
@@ -15,26 +13,15 @@ use super::*;
 type Answers = Arc<Mutex<Vec<(&'static str, String, String)>>>;
 
 fn server(answers: &Answers) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
     let answers = Arc::clone(answers);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(|line| line.ok());
-            let path = lines.next().and_then(|line| line.split(' ').nth(1).map(str::to_owned)).unwrap_or_default();
-            let asked: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-            let answers = answers.lock().unwrap();
-            let found = answers.iter().find(|(known, ..)| *known == path);
-            let (head, body) = found.map_or(("404 No", ""), |(_, head, body)| (head.as_str(), body.as_str()));
-            let same =
-                asked.iter().any(|line| line.strip_prefix("If-None-Match: ").is_some_and(|tag| head.contains(tag)));
-            let head = if same { "304 Same" } else { head };
-            let body = if same { "" } else { body };
-            drop(write!(stream, "HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
-        }
-    });
-    address
+    let answer = move |path: &str, asked: &[String]| {
+        let answers = answers.lock().unwrap();
+        let found = answers.iter().find(|(known, ..)| *known == path);
+        let (head, body) = found.map_or(("404 No", ""), |(_, head, body)| (head.as_str(), body.as_str()));
+        let same = asked.iter().any(|line| line.strip_prefix("If-None-Match: ").is_some_and(|tag| head.contains(tag)));
+        if same { ("304 Same".to_owned(), Vec::new()) } else { (head.to_owned(), body.as_bytes().to_vec()) }
+    };
+    testing::serve(answer).unwrap()
 }
 
 fn set(answers: &Answers, path: &'static str, head: &str, body: &str) {
@@ -48,22 +35,8 @@ fn reader(url: &str, settings: &[(&str, &str)]) -> Reader {
     HttpPoll::open(url, settings).unwrap().read(0).unwrap()
 }
 
-fn fetch(reader: &mut Reader, start: &Position, messages: usize) -> Result<Fetched> {
-    reader.fetch(start.clone(), Limits { messages, bytes: 1 << 20, timeout: Duration::ZERO })
-}
-
-/// What is read from `start` on until there is nothing, and where that is.
 fn all(reader: &mut Reader, start: &Position, most: usize) -> (Vec<String>, Position) {
-    let (mut found, mut place) = (Vec::new(), start.clone());
-    loop {
-        let fetched = fetch(reader, &place, most).unwrap();
-        let texts = fetched.messages.iter().map(|one| String::from_utf8_lossy(one.value()).into_owned());
-        found.extend(texts);
-        if fetched.progress != Progress::More {
-            return (found, fetched.next);
-        }
-        place = fetched.next;
-    }
+    testing::read_all(reader, start, most).unwrap()
 }
 
 #[test]
@@ -180,9 +153,12 @@ fn wrong_settings_are_refused() {
     let open = |url: &str, settings: &[(&str, &str)]| {
         testing::settings(settings).and_then(|settings| HttpPoll::open(url, settings)).map(drop)
     };
-    assert!(open("http://a/", &[("mode", "link")]).is_ok());
+    testing::set_secret("token", "x");
+    for sound in [&[("mode", "link")][..], &[("mode", "link"), ("authorization", "bearer")]] {
+        assert!(open("http://a/", sound).is_ok() && open("https://a/", sound).is_ok());
+    }
     for (url, settings) in [
-        ("https://a/", &[("mode", "link")][..]),
+        ("ftp://a/", &[("mode", "link")][..]),
         ("http://a/", &[]),
         ("http://a/", &[("mode", "cursor")]),
         ("http://a/", &[("mode", "since")]),
@@ -191,6 +167,11 @@ fn wrong_settings_are_refused() {
         ("http://a/", &[("mode", "etag"), ("follow", "false")]),
         ("http://a/", &[("mode", "link"), ("items", "a")]),
         ("http://a/", &[("mode", "link"), ("every", "-1")]),
+        ("http://a/", &[("mode", "link"), ("authorization", "digest")]),
+        ("http://a/", &[("mode", "link"), ("authorization", "basic")]),
+        ("http://a/", &[("mode", "link"), ("username", "me")]),
+        ("http://a/", &[("mode", "link"), ("authorization", "basic"), ("username", "no password is granted")]),
+        ("http://a/", &[("mode", "link"), ("authorization", "bearer"), ("secretHeader", "x")]),
         ("http://a/", &[("mode", "link"), ("headers", "{\"authorization\":\"Bearer x\"}")]),
     ] {
         assert!(matches!(open(url, settings), Err(Error::InvalidConfig { .. })), "{url} {settings:?}");

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use spout_guest::{
     Backoff, Error, Result,
-    net::{Client, HttpError, Request, Response},
+    net::{Client, HttpError, Request, Response, escaped},
     now,
     secret::{Aws, Secret, Unsigned},
 };
 
 use crate::{
-    listing::{Listing, Object, encoded, parse},
+    listing::{Listing, Object, parse},
     settings::Settings,
 };
 
@@ -80,7 +80,7 @@ impl Bucket {
     /// Gets what is at a path of the bucket, which is escaped; the query is not.
     fn get(&mut self, path: &str, query: &[(&str, &str)], headers: &[(&str, &str)]) -> Result<Response> {
         let pairs: Vec<String> =
-            query.iter().map(|(name, value)| format!("{}={}", encoded(name, false), encoded(value, false))).collect();
+            query.iter().map(|(name, value)| format!("{}={}", escaped(name, b""), escaped(value, b""))).collect();
         let begin = if pairs.is_empty() { "" } else { "?" };
         let path = format!("/{}{path}", self.name);
         let url = format!("{}{path}{begin}{}", self.endpoint, pairs.join("&"));
@@ -90,7 +90,7 @@ impl Bucket {
         let left = PATIENCE.min(self.until.saturating_duration_since(now()));
         match self.client.clone().timeout(left).send(&Request { method: "GET", url: &url, headers: &all, body: &[] }) {
             Ok(response) => Ok(response),
-            Err(error @ (HttpError::Io(_) | HttpError::Protocol(_))) => Err(self.again(error.into())),
+            Err(error @ (HttpError::Io(_) | HttpError::Protocol(_))) => Err(self.backoff.again(error.into())),
             Err(error) => Err(error.into()),
         }
     }
@@ -104,16 +104,6 @@ impl Bucket {
         aws.sign(&Unsigned { method: "GET", host, path, query, headers, body: b"", at })
     }
 
-    /// Trouble that passes is waited out a little longer each time.
-    fn again(&mut self, error: Error) -> Error {
-        match error {
-            Error::Retriable { code, message, .. } => {
-                Error::Retriable { code, message, after: Some(self.backoff.delay()) }
-            }
-            error => error,
-        }
-    }
-
     /// What a status means that is none of those hoped for.
     fn refused(&mut self, response: &Response) -> Error {
         let said = String::from_utf8_lossy(&response.body);
@@ -122,7 +112,7 @@ impl Bucket {
         let code = between("Code").unwrap_or("no reason").chars().take(80).collect::<String>();
         let message = format!("{}/{}: status {}, {code}", self.endpoint, self.name, response.status);
         match response.status {
-            408 | 429 | 500.. => self.again(Error::retriable("objects.status", message)),
+            408 | 429 | 500.. => self.backoff.again(Error::retriable("objects.status", message)),
             401 | 403 => Error::fatal("objects.denied", message),
             _ => Error::fatal("objects.status", message),
         }
@@ -142,7 +132,7 @@ impl Bucket {
         let listing = parse(&String::from_utf8_lossy(&response.body));
         let listing = listing.map_err(|what| {
             let message = format!("{}/{}: the answer is no list of objects: {what}", self.endpoint, self.name);
-            self.again(Error::retriable("objects.protocol", message))
+            self.backoff.again(Error::retriable("objects.protocol", message))
         })?;
         self.backoff.reset();
         Ok(listing)
@@ -173,7 +163,7 @@ impl Bucket {
         let range = format!("bytes={from}-{}", from.saturating_add(length).saturating_sub(1));
         let headers = [("Range", range.as_str()), ("If-Match", object.etag.as_str())];
         let headers = headers.get(..if object.etag.is_empty() { 1 } else { 2 }).unwrap_or_default();
-        let response = self.get(&format!("/{}", encoded(&object.key, true)), &[], headers).map_err(Failed::Other)?;
+        let response = self.get(&format!("/{}", escaped(&object.key, b"/")), &[], headers).map_err(Failed::Other)?;
         let whole = u64::try_from(response.body.len()).unwrap_or(u64::MAX);
         match response.status {
             206 if whole == length => {}
@@ -182,7 +172,7 @@ impl Bucket {
             404 | 412 | 416 => return Err(Failed::Gone),
             200 | 206 => {
                 let message = format!("`{}`: {whole} bytes came of {length} that were asked for", object.key);
-                return Err(Failed::Other(self.again(Error::retriable("objects.protocol", message))));
+                return Err(Failed::Other(self.backoff.again(Error::retriable("objects.protocol", message))));
             }
             _ => return Err(Failed::Other(self.refused(&response))),
         }

@@ -1,7 +1,7 @@
 //! Where reading goes on: which objects were read, and how far the one that is being read.
 
 use serde::{Deserialize, Serialize};
-use spout_guest::{Error, Position, Result};
+use spout_guest::Fnv;
 
 use crate::{
     listing::Object,
@@ -50,25 +50,6 @@ impl Within {
 }
 
 impl Place {
-    /// The place of a position; `None` if it has an offset without a token, from which nothing follows.
-    pub(crate) fn parse(position: &Position) -> Result<Option<Self>> {
-        match &position.token {
-            None => Ok(Some(Self::default()).filter(|_| position.offset == 0)),
-            Some(token) => serde_json::from_slice(token).map(Some).map_err(|_| {
-                let token = String::from_utf8_lossy(token);
-                Error::fatal(
-                    "objects.token",
-                    format!("`{token}` at offset {} is no place in a bucket", position.offset),
-                )
-            }),
-        }
-    }
-
-    pub(crate) fn position(&self, offset: u64) -> Position {
-        let token = serde_json::to_vec(self).ok().filter(|_| offset > 0 || *self != Self::default());
-        Position { offset, token }
-    }
-
     /// Whether an object was not read yet.
     pub(crate) fn is_new(&self, object: &Object, settings: &Settings) -> bool {
         match settings.order {
@@ -98,10 +79,8 @@ impl Place {
     }
 }
 
-/// What an object is known by: its time, and a hash (FNV-1a) of its name and version.
+/// What an object is known by: its time, and a hash of its name and version.
 fn mark(object: &Object) -> (u64, u64) {
-    let bytes = object.key.bytes().chain([0xff]).chain(object.etag.bytes());
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    (object.modified, hash)
+    let hash = Fnv::default().and(object.key.bytes().chain([0xff])).and(object.etag.bytes());
+    (object.modified, hash.0)
 }

@@ -1,13 +1,8 @@
 //! Reads one object after the other.
 
-use std::{
-    cell::RefCell,
-    collections::VecDeque,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 
-use spout_guest::{Error, Fetched, Limits, Messages, Position, Progress, Result, now, pause, warn};
+use spout_guest::{Error, Every, Fetched, Limits, Messages, Position, Progress, Result, now, warn};
 
 use crate::{
     bucket::{Bucket, Failed},
@@ -31,27 +26,26 @@ pub struct Reader {
     /// Objects that are new, and the place from which they are.
     found: (Place, VecDeque<Object>),
     open: Option<Open>,
-    /// When there was nothing new last.
-    idle: Option<Instant>,
+    every: Every,
 }
 
 impl Reader {
     pub(crate) fn new(bucket: Bucket, settings: Settings) -> Self {
-        let found = (Place::default(), VecDeque::new());
-        Self { bucket: Rc::new(RefCell::new(bucket)), settings, found, open: None, idle: None }
+        let (found, every) = ((Place::default(), VecDeque::new()), Every::seconds(settings.every));
+        Self { bucket: Rc::new(RefCell::new(bucket)), settings, found, open: None, every }
     }
 
     /// The next object that was not read, in their order; it moves `place` over those that do not count.
     fn next_object(&mut self, place: &mut Place, timeout: Duration) -> Result<Option<Object>> {
         if self.found.0 != *place || self.found.1.is_empty() {
-            if !self.due(timeout) {
+            if !self.every.due(timeout) {
                 return Ok(None);
             }
             self.found = (place.clone(), VecDeque::new());
             self.look(place)?;
         }
         let object = self.found.1.front().cloned();
-        self.idle = object.is_none().then(now);
+        self.every.set_idle(object.is_none());
         Ok(object)
     }
 
@@ -79,13 +73,6 @@ impl Reader {
         }
     }
 
-    /// Whether it is time to look again; waits for that up to `timeout`.
-    fn due(&self, timeout: Duration) -> bool {
-        let every = Duration::from_secs_f64(self.settings.every);
-        let left = self.idle.map_or(Duration::ZERO, |idle| every.saturating_sub(idle.elapsed()));
-        left.is_zero() || (pause(left.min(timeout)) && left <= timeout)
-    }
-
     /// The object that is being read, open at its place.
     fn opened(&mut self, within: &Within) -> Open {
         let object = within.object();
@@ -100,17 +87,16 @@ impl Reader {
         let object = within.object();
         self.found = (Place::default(), VecDeque::new());
         // It may be there anew, and is then listed; or reading goes on behind it.
-        let again = Place { within: None, ..place.clone() }.position(offset);
-        Error::OutOfRange { earliest: again, latest: place.clone().passed(&object, &self.settings).position(offset) }
+        let again = Position::of(&Place { within: None, ..place.clone() }, offset);
+        let behind = place.clone().passed(&object, &self.settings);
+        Error::OutOfRange { earliest: again, latest: Position::of(&behind, offset) }
     }
 }
 
 impl spout_guest::Reader for Reader {
     fn fetch(&mut self, start: Position, limits: Limits) -> Result<Fetched> {
-        let Some(mut place) = Place::parse(&start)? else {
-            let from = |offset| Position { offset, token: None };
-            return Err(Error::OutOfRange { earliest: from(0), latest: from(0) });
-        };
+        let Some(begun) = start.place::<Place>("objects.token", "a bucket")? else { return Err(Position::nowhere()) };
+        let mut place = begun.clone();
         let (whole, max_line) = (self.settings.whole, self.settings.max_line);
         self.bucket.borrow_mut().begin(limits.timeout + FETCH);
         let until = now() + limits.timeout + BUSY;
@@ -167,8 +153,7 @@ impl spout_guest::Reader for Reader {
                 Err(_) => (place.within, more) = (Some(reached), false),
             }
         }
-        let next =
-            if place == Place::parse(&start)?.unwrap_or_default() { start.clone() } else { place.position(offset) };
+        let next = if place == begun { start.clone() } else { Position::of(&place, offset) };
         let nothing = messages.is_empty() && next == start;
         let idle = nothing && !again && place.within.is_none();
         let progress = if idle { Progress::Idle } else { Progress::More };

@@ -64,8 +64,10 @@ fn every() -> f64 {
 
 impl Settings {
     pub(crate) fn check(&self) -> Result<()> {
-        let wrong = if !self.endpoint.starts_with("http://") {
-            "`endpoint` is an address like http://minio:9000"
+        let host = |scheme| self.endpoint.strip_prefix(scheme).map(|host| host.strip_suffix('/').unwrap_or(host));
+        let sound = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@']);
+        let wrong = if !host("http://").or(host("https://")).is_some_and(sound) {
+            "`endpoint` is an address like http://minio:9000 or https://s3.eu-central-1.amazonaws.com"
         } else if !(0.0..=86_400.0).contains(&self.every) {
             "`every` is from 0 to 86400 seconds"
         } else if self.max_line == 0 || self.max_line > 64 << 20 {

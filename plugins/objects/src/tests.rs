@@ -2,14 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader, Write as _},
-    net::TcpListener,
+    io::Write as _,
     sync::{Arc, Mutex},
-    thread,
 };
 
 use flate2::{Compression, write::GzEncoder};
-use spout_guest::{Error, Fetched, Limits, Progress, Reader as _, testing};
+use spout_guest::{
+    Error,
+    testing::{self, fetch},
+};
 
 use super::*;
 
@@ -17,21 +18,12 @@ use super::*;
 type Stored = Arc<Mutex<BTreeMap<String, (u64, Vec<u8>)>>>;
 
 fn service(stored: &Stored) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
     let stored = Arc::clone(stored);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(|line| line.ok());
-            let path = lines.next().and_then(|line| line.split(' ').nth(1).map(str::to_owned)).unwrap_or_default();
-            let asked: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-            let (status, body) = answer(&stored.lock().unwrap(), &path, &asked);
-            drop(write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", body.len()));
-            drop(stream.write_all(&body));
-        }
-    });
-    address
+    let answer = move |path: &str, asked: &[String]| {
+        let (status, body) = answer(&stored.lock().unwrap(), path, asked);
+        (format!("{status} X"), body)
+    };
+    testing::serve(answer).unwrap()
 }
 
 fn etag(content: &[u8]) -> String {
@@ -82,20 +74,8 @@ fn reader(stored: &Stored, more: &[(&str, &str)]) -> Reader {
     Objects::open("b/", settings).unwrap().read(0).unwrap()
 }
 
-fn fetch(reader: &mut Reader, start: &Position, messages: usize) -> Result<Fetched> {
-    reader.fetch(start.clone(), Limits { messages, bytes: 1 << 20, timeout: Duration::ZERO })
-}
-
 fn all(reader: &mut Reader, start: &Position, most: usize) -> (Vec<String>, Position) {
-    let (mut found, mut place) = (Vec::new(), start.clone());
-    loop {
-        let fetched = fetch(reader, &place, most).unwrap();
-        found.extend(fetched.messages.iter().map(|one| String::from_utf8_lossy(one.value()).into_owned()));
-        if fetched.progress != Progress::More {
-            return (found, fetched.next);
-        }
-        place = fetched.next;
-    }
+    testing::read_all(reader, start, most).unwrap()
 }
 
 fn gzip(text: &[u8]) -> Vec<u8> {
@@ -193,12 +173,16 @@ fn wrong_settings_are_refused() {
     let open = |topic: &str, settings: &[(&str, &str)]| {
         testing::settings(settings).and_then(|settings| Objects::open(topic, settings)).map(drop)
     };
-    assert!(open("b", &[("endpoint", "http://a")]).is_ok());
+    for endpoint in ["http://a", "https://a:1/"] {
+        assert!(open("b", &[("endpoint", endpoint)]).is_ok());
+    }
     for (topic, settings) in [
         ("b", &[][..]),
         ("/b", &[("endpoint", "http://a")]),
         ("b?c", &[("endpoint", "http://a")]),
-        ("b", &[("endpoint", "https://a")]),
+        ("b", &[("endpoint", "ftp://a")]),
+        ("b", &[("endpoint", "https://a/b")]),
+        ("b", &[("endpoint", "http://")]),
         ("b", &[("endpoint", "http://a"), ("order", "size")]),
         ("b", &[("endpoint", "http://a"), ("maxLine", "0")]),
         ("b", &[("endpoint", "http://a"), ("window", "99999999")]),

@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     io::{Read, Write as _},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -10,7 +11,10 @@ use super::{
     Connection, PATIENCE, body, head,
     url::{self, Url},
 };
-use crate::Error;
+use crate::{
+    Error,
+    secret::{Form, Secret},
+};
 
 /// Makes requests. What it was told holds for each of them.
 ///
@@ -24,6 +28,17 @@ pub struct Client {
     max_body: usize,
     redirects: u32,
     gzip: bool,
+    secret: Option<SecretHeader>,
+}
+
+/// A header that ends with a secret, which the host writes.
+#[derive(Clone, Debug)]
+struct SecretHeader {
+    name: String,
+    /// What stands before the secret, or before the base64 that it ends.
+    before: String,
+    user: Option<Vec<u8>>,
+    secret: Rc<Secret>,
 }
 
 /// A request.
@@ -59,6 +74,8 @@ pub enum HttpError {
     Io(io::Error),
     /// The server does not speak HTTP as it should.
     Protocol(String),
+    /// A secret may not be written there, or cannot be.
+    Secret(Error),
     /// The response has more bytes than it may have.
     TooLarge(usize),
     /// The status is not one of success.
@@ -69,7 +86,7 @@ impl Client {
     /// A client that waits for [`PATIENCE`] for a whole response of at most 8 MiB.
     #[must_use]
     pub fn new() -> Self {
-        Self { timeout: PATIENCE, max_body: 8 << 20, redirects: 0, gzip: false }
+        Self { timeout: PATIENCE, max_body: 8 << 20, redirects: 0, gzip: false, secret: None }
     }
 
     /// How long a request may take, from the connection to the last byte.
@@ -97,6 +114,22 @@ impl Client {
         Self { gzip, ..self }
     }
 
+    /// Sends a secret in the header `name` of every request, behind `before`, as in `Authorization` and `Bearer `. The host writes it, to
+    /// endpoints of the spec only; where a redirect leads elsewhere it is not sent.
+    #[must_use]
+    pub fn secret_header(self, name: &str, before: &str, secret: Secret) -> Self {
+        let header = SecretHeader { name: name.into(), before: before.into(), user: None, secret: Rc::new(secret) };
+        Self { secret: Some(header), ..self }
+    }
+
+    /// Sends a user and his password, a secret, in the header `Authorization`, as [`Client::secret_header`] does.
+    #[must_use]
+    pub fn basic(self, user: &str, password: Secret) -> Self {
+        let client = self.secret_header("Authorization", "Basic ", password);
+        let user = Some(format!("{user}:").into_bytes());
+        Self { secret: client.secret.map(|header| SecretHeader { user, ..header }), ..client }
+    }
+
     /// Gets `url`.
     ///
     /// # Errors
@@ -122,8 +155,9 @@ impl Client {
         let until = Instant::now() + self.timeout;
         let (mut url, mut method, mut body) = (request.url.to_owned(), request.method, request.body);
         let mut headers = request.headers.to_vec();
+        let mut secret = self.secret.as_ref();
         for followed in 0.. {
-            let response = self.send_once(&Request { method, url: &url, headers: &headers, body }, until)?;
+            let response = self.send_once(&Request { method, url: &url, headers: &headers, body }, secret, until)?;
             let location = match response.status {
                 301 | 302 | 303 | 307 | 308 if self.redirects > 0 => response.header("location"),
                 _ => None,
@@ -144,15 +178,26 @@ impl Client {
             }
             if from.address != to.address {
                 headers.retain(|(name, _)| !is_for_one_host(name));
+                secret = None;
             }
             url = next;
         }
         Err(HttpError::Protocol("it redirects without end".into()))
     }
 
-    fn send_once(&self, request: &Request<'_>, until: Instant) -> Result<Response, HttpError> {
+    fn send_once(
+        &self,
+        request: &Request<'_>,
+        secret: Option<&SecretHeader>,
+        until: Instant,
+    ) -> Result<Response, HttpError> {
         let url = Url::parse(request.url)?;
-        let head = written(request, &url, self.gzip)?;
+        let mut head = written(request, &url, self.gzip)?;
+        if let Some(secret) = secret {
+            head.extend_from_slice(&secret.begun()?);
+        } else {
+            head.extend_from_slice(b"\r\n");
+        }
         let left = until.saturating_duration_since(Instant::now());
         let stream = Connection::open(&url.address, left)?;
         if url.secure && !stream.is_secure() {
@@ -161,6 +206,12 @@ impl Client {
         }
         let mut stream = Until { stream, until };
         stream.send(&head)?;
+        if let Some(secret) = secret {
+            stream.stream.set_write_timeout(stream.left()?);
+            let form = secret.user.as_deref().map_or(Form::Raw, Form::Base64);
+            secret.secret.send_as(&mut stream.stream, form).map_err(HttpError::Secret)?;
+            stream.send(b"\r\n\r\n")?;
+        }
         // A server may refuse a body before it has read all of it, and then its answer says more than this error.
         let sent = stream.send(request.body);
         match (self.receive(stream, request.method), sent) {
@@ -211,12 +262,24 @@ fn is_for_one_host(name: &str) -> bool {
     ["authorization", "cookie", "proxy-authorization"].iter().any(|own| name.eq_ignore_ascii_case(own))
 }
 
-/// The head of a request, in which nothing but the request can stand.
+impl SecretHeader {
+    /// The header up to the secret.
+    fn begun(&self) -> Result<Vec<u8>, HttpError> {
+        if !is_token(&self.name) || self.before.contains(['\r', '\n', '\0']) {
+            return Err(HttpError::Url(format!("the header `{}` cannot be sent", self.name.escape_debug())));
+        }
+        Ok(format!("{}: {}", self.name, self.before).into_bytes())
+    }
+}
+
+/// Whether a text can be a method, or the name of a header.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// The head of a request without its last line end, in which nothing but the request can stand.
 fn written(request: &Request<'_>, url: &Url<'_>, gzip: bool) -> Result<Vec<u8>, HttpError> {
-    let token = |text: &str| {
-        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-    };
-    if !token(request.method) {
+    if !is_token(request.method) {
         return Err(HttpError::Url(format!("`{}` is not a method", request.method.escape_debug())));
     }
     let mut head =
@@ -224,7 +287,7 @@ fn written(request: &Request<'_>, url: &Url<'_>, gzip: bool) -> Result<Vec<u8>, 
     for (name, value) in request.headers {
         let own = ["host", "connection", "content-length", "transfer-encoding"];
         let sound =
-            token(name) && !value.contains(['\r', '\n', '\0']) && !own.contains(&name.to_ascii_lowercase().as_str());
+            is_token(name) && !value.contains(['\r', '\n', '\0']) && !own.contains(&name.to_ascii_lowercase().as_str());
         if !sound {
             return Err(HttpError::Url(format!("the header `{}` cannot be sent", name.escape_debug())));
         }
@@ -236,7 +299,6 @@ fn written(request: &Request<'_>, url: &Url<'_>, gzip: bool) -> Result<Vec<u8>, 
     if !(request.body.is_empty() && matches!(request.method, "GET" | "HEAD")) {
         head += &format!("Content-Length: {}\r\n", request.body.len());
     }
-    head += "\r\n";
     Ok(head.into_bytes())
 }
 
@@ -275,6 +337,7 @@ impl fmt::Display for HttpError {
             Self::Url(what) => f.write_str(what),
             Self::Io(error) => error.fmt(f),
             Self::Protocol(what) => write!(f, "the server's answer is not HTTP: {what}"),
+            Self::Secret(error) => error.fmt(f),
             Self::TooLarge(most) => write!(f, "the answer has more than the {most} bytes it may have"),
             Self::Status(status) => write!(f, "the server answered with status {status}"),
         }
@@ -306,6 +369,7 @@ impl From<HttpError> for Error {
                 _ => Self::retriable("http.io", message),
             },
             HttpError::Protocol(_) => Self::retriable("http.protocol", message),
+            HttpError::Secret(error) => error,
             HttpError::TooLarge(_) => Self::fatal("http.large", message),
             HttpError::Status(408 | 429 | 500..) => Self::retriable("http.status", message),
             HttpError::Status(_) => Self::fatal("http.status", message),

@@ -53,6 +53,7 @@ pub use self::{
     client::{Client, HttpError, Request, Response},
     connection::Connection,
     tcp::{TcpListener, TcpStream},
+    url::escaped,
     wire::{Wire, trouble},
 };
 

@@ -232,6 +232,37 @@ fn redirects_are_followed_as_far_as_they_may_and_tell_nobody_else_who_asks() {
 }
 
 #[test]
+fn a_secret_is_sent_to_its_own_server_only() {
+    crate::testing::set_secret("token", "t0p");
+    let secret = || crate::secret::Secret::named("token").unwrap();
+    let ok = || "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned();
+    let (other, heard_there) = answers(vec![ok()]);
+    let (address, heard) = answers(vec![
+        "HTTP/1.1 307 Moved\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        format!("HTTP/1.1 307 Moved\r\nLocation: http://{other}/c\r\nContent-Length: 0\r\n\r\n"),
+        ok(),
+        ok(),
+    ]);
+    let url = format!("http://{address}/a");
+    let bearer = Client::new().redirects(2).secret_header("Authorization", "Bearer ", secret());
+    assert_eq!(bearer.get(&url).unwrap().body, b"ok");
+    assert_eq!(Client::new().basic("me", secret()).get(&url).unwrap().body, b"ok");
+    let request = Request { method: "POST", url: &url, headers: &[("X-Own", "y")], body: b"hello!" };
+    assert_eq!(Client::new().secret_header("X-Api-Key", "", secret()).send(&request).unwrap().body, b"ok");
+    let (heard, there) = (heard.join().unwrap(), heard_there.join().unwrap().remove(0));
+    for first in &heard[..2] {
+        assert!(first.ends_with("\r\nAuthorization: Bearer t0p\r\n\r\n"), "{first}");
+    }
+    assert!(there.starts_with("GET /c ") && !there.contains("t0p") && there.ends_with("\r\n\r\n"), "{there}");
+    assert!(heard[2].ends_with("\r\nAuthorization: Basic bWU6dDBw\r\n\r\n"), "{}", heard[2]);
+    assert!(heard[3].contains("\r\nX-Own: y\r\n") && heard[3].contains("\r\nX-Api-Key: t0p\r\n\r\n"), "{}", heard[3]);
+    for (name, before) in [("a b", ""), ("", ""), ("a", "x\r\ny")] {
+        let error = Client::new().secret_header(name, before, secret()).get(&url).unwrap_err();
+        assert!(matches!(error, HttpError::Url(_)), "{error}");
+    }
+}
+
+#[test]
 fn a_location_is_read_from_where_it_was_said() {
     let check = |from: &str, location: &str, expected: &str| {
         assert_eq!(join(from, location).unwrap(), expected, "{from} {location}");

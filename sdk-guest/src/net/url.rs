@@ -44,6 +44,20 @@ impl<'a> Url<'a> {
     }
 }
 
+/// A text as a part of a URL: what is not a letter or a digit of ASCII, nor one of `-._~` or of `kept`, as `%20`.
+#[must_use]
+pub fn escaped(text: &str, kept: &[u8]) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
 /// Where `location` leads, which a response to a request of `from` says.
 pub(super) fn join(from: &str, location: &str) -> Result<String, HttpError> {
     let wrong = || HttpError::Protocol(format!("its location `{}` is none", location.escape_debug()));

@@ -3,6 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::Secret;
+use crate::net::escaped;
 
 /// Who asks, and what.
 #[derive(Debug)]
@@ -70,17 +71,9 @@ impl Aws<'_> {
 /// The query as it is signed, and as it is to be sent.
 pub(super) fn query(pairs: &[(&str, &str)]) -> String {
     let mut pairs: Vec<String> =
-        pairs.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
+        pairs.iter().map(|(name, value)| format!("{}={}", escaped(name, b""), escaped(value, b""))).collect();
     pairs.sort();
     pairs.join("&")
-}
-
-fn escaped(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(byte).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

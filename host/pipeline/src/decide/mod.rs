@@ -7,6 +7,7 @@ mod tests;
 use std::time::Duration;
 
 use spout_base::clock::Instant;
+use spout_data::PartitionId;
 use spout_producer::Boundary;
 
 use super::{
@@ -170,6 +171,11 @@ impl State {
     /// Whether rows with columns that were added wait until those before them are cut.
     pub(super) fn parting(&self) -> bool {
         self.widened
+    }
+
+    /// Whether no other partition than this one has something, as far as they have said.
+    pub(super) fn reads_none_but(&self, partition: PartitionId) -> bool {
+        self.partitions.reads_none_but(partition)
     }
 
     /// Takes `event` at `now`.

@@ -101,6 +101,16 @@ impl Meter {
         locked(&self.behind).insert(partition, end.map(|end| end.saturating_sub(next)));
     }
 
+    /// Notes that `partition` is there; how much it has, it has not said yet.
+    pub(super) fn opened(&self, partition: PartitionId) {
+        locked(&self.behind).insert(partition, None);
+    }
+
+    /// Notes that `partition` has ended, and what comes after it is known.
+    pub(super) fn ended(&self, partition: PartitionId) {
+        locked(&self.behind).insert(partition, Some(0));
+    }
+
     /// Offsets between what was fetched and what the source has, over all partitions; `None` if one does not say so.
     pub(super) fn lag(&self) -> Option<u64> {
         let behind = locked(&self.behind);

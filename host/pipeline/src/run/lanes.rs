@@ -18,7 +18,8 @@ impl Run<'_> {
     /// Looks for new partitions and starts their lanes.
     pub(super) async fn discover(&mut self) -> Result<bool, Error> {
         let initial = Parts::initial(self.offsets.marker());
-        let looking = self.producer.partitions(self.offsets.marker(), initial);
+        let marker = self.offsets.with_ends(&self.ended);
+        let looking = self.producer.partitions(&marker, initial);
         let found =
             if self.traits.drains { Some(looking.await) } else { self.config.stop.run_until_cancelled(looking).await };
         // What is not found by now is for the next run.
@@ -53,12 +54,20 @@ impl Run<'_> {
         for found in found {
             self.open_lane(found).await?;
         }
+        self.ended.drain(..).for_each(|(partition, _)| self.shared.meter.ended(partition));
         self.step(Event::Discovered).await
+    }
+
+    /// Looks for partitions that come after those that have ended, if `partition` is the last one that had something: nothing is over,
+    /// and nobody is idle, before they were read. Whether the pipeline is over.
+    async fn look_for_heirs(&mut self, partition: PartitionId) -> Result<bool, Error> {
+        if !self.ended.is_empty() && self.state.reads_none_but(partition) { self.discover().await } else { Ok(false) }
     }
 
     async fn open_lane(&mut self, found: Found) -> Result<(), Error> {
         let partition = found.partition;
         self.offsets.name(partition, found.label.clone());
+        self.shared.meter.opened(partition);
         // Where a new partition starts is progress too: `latest` must not mean something later after a crash.
         let starts_late = found.committed.is_none() && found.start != Position::default();
         if starts_late {
@@ -95,7 +104,10 @@ impl Run<'_> {
     pub(super) async fn on_lane_event(&mut self, event: LaneEvent) -> Result<bool, Error> {
         match event {
             LaneEvent::Failed(error) => Err(*error),
-            LaneEvent::Idle { partition, expects } => self.step(Event::Idle(partition, expects)).await,
+            LaneEvent::Idle { partition, expects } => {
+                let over = self.look_for_heirs(partition).await?;
+                Ok(self.step(Event::Idle(partition, expects)).await? || over)
+            }
             LaneEvent::Place(partition, position) => {
                 self.offsets.move_on(partition, position, false, None);
                 self.step(Event::Placed).await
@@ -108,6 +120,13 @@ impl Run<'_> {
                 let known = self.offsets.of(partition).cloned();
                 if !known.as_ref().is_some_and(|known| known.ended) {
                     let position = known.map(|known| known.position).unwrap_or_default();
+                    if self.traits.heirs {
+                        self.ended.push((partition, position.clone()));
+                    }
+                    // Before the end is taken: what is found may cut a commit, and this must not be cut twice.
+                    if self.look_for_heirs(partition).await? {
+                        return Ok(true);
+                    }
                     self.offsets.move_on(partition, position, true, None);
                     // In one step: should these rows fill a commit, it also has what handlers still hold back.
                     let took = Took { partition, rows, bytes, moved: true, ended: true, ..Took::default() };

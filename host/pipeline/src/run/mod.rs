@@ -12,7 +12,7 @@ use std::{
 
 use spout_base::clock;
 use spout_consumer::{Consumer, RepoConsumer};
-use spout_data::{Counts, PartitionId, Provenance};
+use spout_data::{Counts, PartitionId, Position, Provenance};
 use spout_node::{Source, SourceEvent};
 use spout_producer::{Producer, ProducerTraits, Service, StoreAccess};
 use spout_repo::{BranchWriter, Store};
@@ -72,6 +72,8 @@ struct Run<'a> {
     state: State,
     producer: Box<dyn Producer>,
     traits: ProducerTraits,
+    /// Partitions that have ended since partitions were last looked for, where others may come after them.
+    ended: Vec<(PartitionId, Position)>,
     /// The source takes no more.
     drained: bool,
     listening: bool,
@@ -171,6 +173,7 @@ impl<'a> Run<'a> {
             state: State::new(parts.thresholds(), until, traits.drains, meeting.idle_after()).after(reason.as_deref()),
             producer,
             traits,
+            ended: Vec::new(),
             drained: false,
             listening: false,
             service,

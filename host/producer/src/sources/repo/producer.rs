@@ -33,7 +33,13 @@ impl RepoProducer {
 #[async_trait]
 impl Producer for RepoProducer {
     fn traits(&self) -> ProducerTraits {
-        ProducerTraits { discover_every: Duration::from_secs(3600), drains: false, finite: false, readers: None }
+        ProducerTraits {
+            discover_every: Duration::from_secs(3600),
+            drains: false,
+            finite: false,
+            readers: None,
+            heirs: false,
+        }
     }
 
     async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {

@@ -143,7 +143,7 @@ impl Producer for StreamProducer {
     fn traits(&self) -> ProducerTraits {
         let discover_every = self.spec.discover_every.0.max(Duration::from_millis(10));
         let readers = (self.spec.consumer_type == ConsumerType::Lowlevel).then(|| self.spec.readers());
-        ProducerTraits { discover_every, drains: false, finite: false, readers }
+        ProducerTraits { discover_every, drains: false, finite: false, heirs: readers.is_some(), readers }
     }
 
     async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {

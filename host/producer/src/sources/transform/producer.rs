@@ -79,7 +79,13 @@ impl Producer for SpoutProducer {
     fn traits(&self) -> ProducerTraits {
         let drives = self.follows.is_none();
         let finite = drives && self.output.on_exit == OnExit::End;
-        ProducerTraits { discover_every: Duration::from_secs(3600), drains: drives, finite, readers: None }
+        ProducerTraits {
+            discover_every: Duration::from_secs(3600),
+            drains: drives,
+            finite,
+            readers: None,
+            heirs: false,
+        }
     }
 
     async fn partitions(&mut self, marker: &Marker, _: bool) -> Result<Vec<Found>, Error> {
