@@ -31,6 +31,7 @@ mod json_core;
 mod kafka;
 mod lookups;
 mod managed;
+mod mqtt;
 mod nats;
 mod network;
 mod nexmark;
