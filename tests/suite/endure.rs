@@ -91,7 +91,7 @@ pub(crate) fn kills(site: &Site, server: Daemon, total: u64, write: Arc<Write>) 
 }
 
 /// Not a wait for something to happen: the moment of death is what the test draws by lot.
-fn wait(dice: &mut StdRng, most_ms: u64) {
+pub(crate) fn wait(dice: &mut StdRng, most_ms: u64) {
     let until = Instant::now() + Duration::from_millis(dice.random_range(0..most_ms));
     while let Some(left) = until.checked_duration_since(Instant::now()) {
         thread::park_timeout(left);
@@ -101,6 +101,11 @@ fn wait(dice: &mut StdRng, most_ms: u64) {
 /// Runs `spec.yaml` until there is nothing more, and compares what is in `lines` with messages `0..total`, byte for byte.
 pub(crate) fn complete(site: &Site, total: u64) -> Result<()> {
     caught_up(site)?;
+    each_once(site, total)
+}
+
+/// Compares what is in `lines` with messages `0..total`, byte for byte.
+pub(crate) fn each_once(site: &Site, total: u64) -> Result<()> {
     let (mut found, mut count) = (BTreeMap::new(), 0);
     for row in site.rows("select n, text from lines", None)? {
         let row: Value = serde_json::from_str(&row)?;

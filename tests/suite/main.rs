@@ -33,6 +33,7 @@ mod kafka;
 mod kinesis;
 mod lookups;
 mod managed;
+mod mqtt;
 mod nats;
 mod network;
 mod nexmark;

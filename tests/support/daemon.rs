@@ -101,7 +101,21 @@ impl Daemon {
         Ok(())
     }
 
-    /// Starts it again at the same port, after [`kill`](Self::kill).
+    /// Asks it to end, as an administrator does, and waits until it is gone.
+    ///
+    /// # Errors
+    /// If there is no such process, or it does not end.
+    pub fn stop(&mut self) -> Result<()> {
+        self.signal("TERM")?;
+        let deadline = Instant::now() + START;
+        while self.child.try_wait()?.is_none() {
+            ensure!(Instant::now() < deadline, "it does not end:\n{}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Starts it again at the same port, after [`kill`](Self::kill) or [`stop`](Self::stop).
     ///
     /// # Errors
     /// If it ends or does not accept connections; with what it printed.

@@ -182,6 +182,19 @@ impl Seen {
         }
     }
 
+    /// The source could not be told that what is before this offset of the stream is durable, and may send it again. It does not wait to be
+    /// acknowledged any more: where nothing else came, no commit would be made that the source could be told of.
+    pub(super) fn unacknowledged(&mut self, upto: u64) {
+        let now = clock::now();
+        while let Some((offset, id)) = self.open.pop_front_if(|(offset, _)| *offset < upto) {
+            // Where it was sent again since, that delivery waits still.
+            if self.known.get(&id) == Some(&Mark::Open(offset)) {
+                self.counts.0 = self.counts.0.saturating_sub(1);
+                self.doubt(id, now);
+            }
+        }
+    }
+
     /// The source has lost what it knew of us: what it delivered and was not told of, it may send again.
     pub(super) fn lost(&mut self) {
         let now = clock::now();
@@ -322,6 +335,21 @@ mod tests {
         assert_eq!(take(&mut again(&seen, spec(2, 10)), &[5, 6, 7, 8], 29), [8]);
         assert_eq!(take(&mut seen, &[5, 6, 7, 8], 29), [8]);
         assert_eq!(seen.counts, (4, 0));
+    }
+
+    #[test]
+    fn what_the_source_could_not_be_told_of_makes_room_and_is_recognized() {
+        let mut seen = Seen::new(spec(2, 4));
+        take(&mut seen, &[1, 2, 3, 4], 0);
+        assert_eq!(seen.room(), 0, "nothing more is fetched, so no commit is made");
+        take(&mut seen, &[1], 4);
+        seen.unacknowledged(4);
+        assert_eq!((seen.room(), seen.counts), (3, (1, 3)));
+        let mut later = again(&seen, spec(2, 4));
+        assert_eq!(take(&mut later, &[4, 3, 2, 1, 5], 5), [5]);
+        assert_eq!(take(&mut seen, &[4, 3, 2, 1, 5], 5), [5]);
+        seen.acknowledged(10);
+        assert_eq!((seen.room(), seen.counts), (4, (0, 0)));
     }
 
     #[test]

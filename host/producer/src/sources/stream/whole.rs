@@ -101,6 +101,9 @@ impl Fetcher for StreamFetcher {
                     error = chain(&error),
                     "cannot notify the source of a finished commit"
                 );
+                if let Some(seen) = &mut self.seen {
+                    seen.unacknowledged(upto.offset);
+                }
                 if error.is_crash() {
                     self.close();
                 }
