@@ -66,6 +66,21 @@ def fill(topic, partitions, start, count, codec="lz4"):
     sent(client, topic, map(number, range(start + count - partitions, start + count)))
 
 
+def events(topic, partitions, count, codec):
+    """As many messages of some 200 bytes, in batches of 1 MiB at most; for each partition one more, alone, as in `fill`."""
+    client = producer(codec, **{"batch.num.messages": 5000, "linger.ms": 100, "queue.buffering.max.messages": 1000000})
+    text = "abcdefghijklmnopqrstuvwxyz" * 4
+    for n in range(count):
+        value = f'{{"n":{n},"user":"user-{n * 7919 % 100003}","amount":{n * 31 % 9973}.25,"text":"{text[n % 26:]}{n * 104729 % 1000003}"}}'
+        last = n + partitions - count
+        if last == 0:
+            client.flush(60)
+        client.produce(topic, value.encode(), f"k{n % 1000}".encode(), last if last >= 0 else n % partitions)
+        if n % 1000 == 0:
+            client.poll(0)
+    return client.flush(60)
+
+
 def mixed(topic, partitions):
     """Whatever a message may be, in every codec."""
     dice, answers = random.Random(7), []

@@ -44,16 +44,32 @@ impl Tansu {
     /// # Errors
     /// If it does not start.
     pub fn start() -> Result<Option<Self>> {
+        Self::advertised(|_, proxy| format!("tcp://127.0.0.1:{proxy}"))
+    }
+
+    /// As [`Tansu::start`], and clients that know the broker reach it without the relay.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn direct() -> Result<Option<Self>> {
+        Self::advertised(|broker, _| format!("tcp://127.0.0.1:{broker}"))
+    }
+
+    /// Starts a broker that says of itself what `url` makes of its port and that of the relay.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn advertised(url: impl Fn(u16, u16) -> String) -> Result<Option<Self>> {
         let Some(python) = venv::python(&PACKAGES)? else { return Ok(None) };
         let program = program(&python)?;
         // Another may take the port in between; the next one is free then.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
             let proxy = Relay::start(port)?;
-            let url = |port: u16| format!("tcp://127.0.0.1:{port}");
+            let listens = format!("tcp://127.0.0.1:{port}");
             let mut broker = Command::new(&program)
                 .args(["broker", "--storage-engine", "memory://tansu/"])
-                .args(["--listener-url", &url(port), "--advertised-listener-url", &url(proxy.port())])
+                .args(["--listener-url", &listens, "--advertised-listener-url", &url(port, proxy.port())])
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null())

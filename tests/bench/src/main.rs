@@ -1,4 +1,4 @@
-//! `just bench [decode|handler|state|nodes|commits|pipeline|partitions|serve|spouts|repo]`: ratios in one run, with medians; `repo` also takes `--commits N`.
+//! `just bench [decode|handler|state|nodes|commits|pipeline|partitions|serve|spouts|sources|repo]`: ratios in one run, with medians; `repo` also takes `--commits N`.
 
 mod commits;
 mod decode;
@@ -12,6 +12,7 @@ mod process;
 mod repo;
 mod sandbox;
 mod serve;
+mod sources;
 mod spouts;
 mod state;
 mod timing;
@@ -21,7 +22,19 @@ use anyhow::{Result, bail};
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let all = ["decode", "handler", "state", "nodes", "commits", "pipeline", "partitions", "serve", "spouts", "repo"];
+    let all = [
+        "decode",
+        "handler",
+        "state",
+        "nodes",
+        "commits",
+        "pipeline",
+        "partitions",
+        "serve",
+        "spouts",
+        "sources",
+        "repo",
+    ];
     if let [first, rest @ ..] = wanted.as_slice()
         && first == "repo"
     {
@@ -44,6 +57,7 @@ fn main() -> Result<()> {
             "partitions" => partitions::run()?,
             "serve" => serve::run()?,
             "spouts" => spouts::run()?,
+            "sources" => sources::run(&runtime)?,
             _ => pipeline::run()?,
         }
     }

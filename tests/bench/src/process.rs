@@ -17,12 +17,7 @@ impl Seen {
     pub(crate) fn look(&mut self, child: &Child) {
         let proc = format!("/proc/{}", child.id());
         let stat = fs::read_to_string(format!("{proc}/stat")).unwrap_or_default();
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        let ticks: Vec<f64> = fields.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        // Fields 14 and 15 of the line; the first one after the name is field 3, a letter that does not parse.
-        if let (Some(user), Some(system)) = (ticks.get(10), ticks.get(11)) {
-            self.cpu = (user + system) / 100.0;
-        }
+        self.cpu = cpu(&stat).unwrap_or(self.cpu);
         let status = fs::read_to_string(format!("{proc}/status")).unwrap_or_default();
         let number = |name: &str| number(&status, name);
         self.peak_mib = self.peak_mib.max(number("VmHWM:").unwrap_or(0) / 1024);
@@ -35,6 +30,14 @@ impl Seen {
 pub(crate) fn own_mib(name: &str) -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     number(&status, name).unwrap_or(0) as f64 / 1024.0
+}
+
+/// Seconds in user mode and in the kernel, from `/proc/…/stat`.
+fn cpu(stat: &str) -> Option<f64> {
+    let fields = stat.rsplit(')').next()?;
+    let ticks: Vec<f64> = fields.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    // Fields 14 and 15 of the line; the first one after the name is field 3, a letter that does not parse.
+    Some((ticks.get(10)? + ticks.get(11)?) / 100.0)
 }
 
 fn number(status: &str, name: &str) -> Option<u64> {
@@ -50,4 +53,9 @@ pub(crate) fn watch(child: &mut Child) -> Seen {
         std::thread::sleep(Duration::from_millis(5));
     }
     seen
+}
+
+/// The seconds that this process has had of processors, to a hundredth.
+pub(crate) fn own_cpu() -> f64 {
+    cpu(&fs::read_to_string("/proc/self/stat").unwrap_or_default()).unwrap_or(0.0)
 }

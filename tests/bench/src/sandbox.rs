@@ -7,12 +7,17 @@ use spout_plugin::{GrantSpec, LimitsSpec, Metrics, Plugins, Quotas, Task};
 
 /// A task of the plugin `name` in `dir`.
 pub(crate) async fn task(dir: &Path, name: &str, settings: &[(&str, &str)]) -> Result<Task> {
+    granted(dir, name, settings, GrantSpec::default()).await
+}
+
+/// As [`task`], with grants.
+pub(crate) async fn granted(dir: &Path, name: &str, settings: &[(&str, &str)], grants: GrantSpec) -> Result<Task> {
     let plugins = Plugins::open(dir, Some(&spout_tests::root().join("target/bench-cache")))?;
     Ok(Task {
         pipeline: "bench".into(),
         plugin: plugins.get(name).await?,
         offer: String::new(),
-        grants: GrantSpec::default(),
+        grants,
         exposed: None,
         limits: LimitsSpec::default(),
         quotas: Quotas::default(),
