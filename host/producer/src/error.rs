@@ -7,7 +7,7 @@ use spout_base::{
     error::{Coded, Kind},
     panicked::Panicked,
 };
-use spout_data::PartitionId;
+use spout_data::{PartitionId, Period};
 use spout_wire::Refused;
 use thiserror::Error;
 
@@ -162,6 +162,30 @@ pub enum Error {
         /// What the system said.
         #[source]
         source: std::io::Error,
+    },
+    /// A schema registry gives no answer.
+    #[error("the schema registry at {url} gave no answer for {tried}: {what}; nothing is lost: it is asked again")]
+    Registry {
+        /// What was asked for.
+        url: String,
+        /// The last answer.
+        what: String,
+        /// How long it was tried.
+        tried: Period,
+    },
+    /// A schema registry refuses to answer.
+    #[error("the schema registry at {url} cannot be asked: {what}")]
+    RegistryRefused {
+        /// What was asked for.
+        url: String,
+        /// What it said, and what to do.
+        what: String,
+    },
+    /// More schemas are needed at once than are kept in memory.
+    #[error("schema {id} was forgotten before its messages were decoded, for too many are in use; it is fetched again")]
+    Forgotten {
+        /// Its id.
+        id: String,
     },
     /// A kernel refused the rows.
     #[error("decoder `{decoder}` cannot build a batch of {rows} rows")]
@@ -493,7 +517,9 @@ impl Coded for Error {
             | Self::Differ { .. }
             | Self::Unsettled { .. }
             | Self::File { .. }
+            | Self::RegistryRefused { .. }
             | Self::Framing { .. } => Kind::Spec,
+            Self::Registry { .. } | Self::Forgotten { .. } => Kind::Unavailable,
             Self::Subscribe { .. } | Self::Access { .. } | Self::Busy { .. } | Self::TooSlow => Kind::Unavailable,
             Self::NotLinked { .. } => Kind::Spec,
             Self::Upstream { source, .. } => source.kind(),
@@ -542,6 +568,8 @@ impl Coded for Error {
             Self::Ambiguous { .. } => "E0306",
             Self::Framing { .. } => "E0310",
             Self::File { .. } => "E0313",
+            Self::Registry { .. } | Self::Forgotten { .. } => "E0377",
+            Self::RegistryRefused { .. } => "E0378",
             Self::Frame { .. } => "E0311",
             Self::Compressed { .. } => "E0312",
             Self::Listen { .. } => "E0330",

@@ -32,7 +32,7 @@ pub use self::{
     access::{Pass, StoreAccess},
     class::{Class, Guarantee, Promise},
     decode::{
-        ArrowSpec, Change, Decoder, DecoderFactory, JsonSpec, Member, NativeDecoder, PRODUCER, SchemaGuard, SchemaPin,
+        ArrowSpec, Change, Decoder, DecoderFactory, JsonSpec, Member, NativeDecoder, PRODUCER, RegistrySpec, SchemaGuard, SchemaPin, Schemas,
         Union,
     },
     decoder_spec::{DecoderSpec, PluginDecoder, UnknownFields},
