@@ -7,11 +7,11 @@ use spout_base::{
     error::{Coded, Kind},
     panicked::Panicked,
 };
-use spout_data::{PartitionId, Period};
+use spout_data::PartitionId;
 use spout_wire::Refused;
 use thiserror::Error;
 
-use crate::{Change, PerFileError};
+use crate::{Change, PerFileError, RegistryError};
 use spout_archive::{ArchiveError, Fault};
 
 /// An error of a producer or a decoder.
@@ -163,30 +163,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A schema registry gives no answer.
-    #[error("the schema registry at {url} gave no answer for {tried}: {what}; nothing is lost: it is asked again")]
-    Registry {
-        /// What was asked for.
-        url: String,
-        /// The last answer.
-        what: String,
-        /// How long it was tried.
-        tried: Period,
-    },
-    /// A schema registry refuses to answer.
-    #[error("the schema registry at {url} cannot be asked: {what}")]
-    RegistryRefused {
-        /// What was asked for.
-        url: String,
-        /// What it said, and what to do.
-        what: String,
-    },
-    /// More schemas are needed at once than are kept in memory.
-    #[error("schema {id} was forgotten before its messages were decoded, for too many are in use; it is fetched again")]
-    Forgotten {
-        /// Its id.
-        id: String,
-    },
+    /// A schema registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// A kernel refused the rows.
     #[error("decoder `{decoder}` cannot build a batch of {rows} rows")]
     Kernel {
@@ -517,9 +496,8 @@ impl Coded for Error {
             | Self::Differ { .. }
             | Self::Unsettled { .. }
             | Self::File { .. }
-            | Self::RegistryRefused { .. }
             | Self::Framing { .. } => Kind::Spec,
-            Self::Registry { .. } | Self::Forgotten { .. } => Kind::Unavailable,
+            Self::Registry(source) => source.kind(),
             Self::Subscribe { .. } | Self::Access { .. } | Self::Busy { .. } | Self::TooSlow => Kind::Unavailable,
             Self::NotLinked { .. } => Kind::Spec,
             Self::Upstream { source, .. } => source.kind(),
@@ -568,8 +546,7 @@ impl Coded for Error {
             Self::Ambiguous { .. } => "E0306",
             Self::Framing { .. } => "E0310",
             Self::File { .. } => "E0313",
-            Self::Registry { .. } | Self::Forgotten { .. } => "E0377",
-            Self::RegistryRefused { .. } => "E0378",
+            Self::Registry(source) => source.code(),
             Self::Frame { .. } => "E0311",
             Self::Compressed { .. } => "E0312",
             Self::Listen { .. } => "E0330",

@@ -32,8 +32,8 @@ pub use self::{
     access::{Pass, StoreAccess},
     class::{Class, Guarantee, Promise},
     decode::{
-        ArrowSpec, Change, Decoder, DecoderFactory, JsonSpec, Member, NativeDecoder, PRODUCER, RegistrySpec, SchemaGuard, SchemaPin, Schemas,
-        Union,
+        ArrowSpec, Change, Decoder, DecoderFactory, JsonSpec, Member, NativeDecoder, PRODUCER, RegistryError,
+        RegistrySpec, SchemaGuard, SchemaPin, Schemas, Union,
     },
     decoder_spec::{DecoderSpec, PluginDecoder, UnknownFields},
     error::Error,

@@ -94,7 +94,9 @@ mod tests {
             "producer: {stream: {plugin: files, topic: t}, decoder: {type: protobuf, descriptor: x.pb, message: m}}\n";
         check(protobuf, &[Reach::Files]);
         let registry = |more: &str| {
-            format!("producer: {{stream: {{plugin: files, topic: t}}, decoder: {{type: registry, url: 'http://a:1'{more}}}}}\n")
+            format!(
+                "producer: {{stream: {{plugin: files, topic: t}}, decoder: {{type: registry, url: 'http://a:1'{more}}}}}\n"
+            )
         };
         check(&registry(""), &[Reach::Network]);
         check(&registry(", token: {env: T}"), &[Reach::Network, Reach::Environment]);

@@ -36,7 +36,7 @@ use self::{
 };
 pub use self::{
     keep::Change,
-    native::{ArrowSpec, JsonSpec, NativeDecoder, RegistrySpec, Schemas},
+    native::{ArrowSpec, JsonSpec, NativeDecoder, RegistryError, RegistrySpec, Schemas},
     pin::{SchemaGuard, SchemaPin},
     union::{Member, PRODUCER, Union},
 };
@@ -236,7 +236,7 @@ impl DecoderFactory {
         let now = match self.registered(Patience::Once).await {
             Ok(now) => now,
             // Schemas that are known need no registry.
-            Err(error @ Error::Registry { .. }) => {
+            Err(error @ Error::Registry(RegistryError::Silent { .. })) => {
                 tracing::warn!("columns that were added since are not known: {error}");
                 None
             }

@@ -27,7 +27,7 @@ pub(super) use self::registry::{Patience, Shelf};
 pub use self::{
     arrow::ArrowSpec,
     json::JsonSpec,
-    registry::{RegistrySpec, Schemas},
+    registry::{RegistryError, RegistrySpec, Schemas},
 };
 use self::{csv::is_open, raw::RawSpec};
 use super::{Native, evolve::with_added};

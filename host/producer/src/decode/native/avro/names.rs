@@ -66,7 +66,8 @@ mod tests {
             {"name": "to", "type": {"type": "record", "name": "geo.City", "fields": [{"name": "n", "type": "string"}]}},
             {"name": "by", "type": ["null", {"type": "enum", "name": "Way", "symbols": ["A"]}]},
             {"name": "all", "type": {"type": "array", "items": "Way"}}, {"name": "via", "type": "geo.City"}]});
-        let city = json!({"type": "record", "name": "City", "namespace": "geo", "fields": [{"name": "n", "type": "string"}]});
+        let city =
+            json!({"type": "record", "name": "City", "namespace": "geo", "fields": [{"name": "n", "type": "string"}]});
         let way = json!({"type": "enum", "name": "Way", "namespace": "shop", "symbols": ["A"]});
         let expected = json!({"type": "record", "name": "Order", "namespace": "shop", "fields": [
             {"name": "to", "type": city}, {"name": "by", "type": ["null", way]},

@@ -57,7 +57,11 @@ impl Types {
         within(depth)?;
         Ok(match schema {
             Value::String(name) => {
-                let full = if name.contains('.') || namespace.is_empty() { name.clone() } else { format!("{namespace}.{name}") };
+                let full = if name.contains('.') || namespace.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{namespace}.{name}")
+                };
                 let known = if self.0.contains_key(&full) { &full } else { name };
                 match self.0.get_mut(known).and_then(Option::take) {
                     Some(found) => self.inlined(&found, "", depth + 1)?,
@@ -131,7 +135,10 @@ fn parts(object: &Map<String, Value>) -> impl Iterator<Item = &Value> {
 mod tests {
     use serde_json::json;
 
-    use super::{super::schemas::{Format, Referred}, *};
+    use super::{
+        super::schemas::{Format, Referred},
+        *,
+    };
 
     #[test]
     fn types_stand_where_they_are_first_named() {

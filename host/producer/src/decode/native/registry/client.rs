@@ -12,7 +12,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use spout_base::{bounded, clock, secret::SecretSpec};
 use spout_data::Period;
 
-use super::RegistrySpec;
+use super::{RegistryError, RegistrySpec};
 use crate::Error;
 
 /// How long one request may take.
@@ -117,13 +117,13 @@ impl Client {
             }
             let what = match self.ask(&url).await {
                 Ok(answer) => return Ok(answer),
-                Err(Trouble::Refused(what)) => return Err(Error::RegistryRefused { url: url.into(), what }),
+                Err(Trouble::Refused(what)) => return Err(RegistryError::Refused { url: url.into(), what }.into()),
                 Err(Trouble::Later(what)) => what,
             };
             let tried = since.elapsed();
             if tried >= patience {
                 let tried = Period(Duration::from_secs(tried.as_secs()));
-                return Err(Error::Registry { url: url.into(), what, tried });
+                return Err(RegistryError::Silent { url: url.into(), what, tried }.into());
             }
             tracing::debug!(url = url.as_str(), what, "the registry does not answer; asking again");
             tokio::time::sleep(clock::jittered(pause)).await;
@@ -181,10 +181,8 @@ fn authorization(spec: &RegistrySpec, base: &Path) -> Result<Option<HeaderValue>
         (_, _, Some(token)) => format!("Bearer {}", read("token", token)?.reveal()),
         _ => return Ok(None),
     };
-    let wrong = |_| Error::Secret {
-        key: "decoder.token".into(),
-        reason: "it has characters that no header may have".into(),
-    };
+    let wrong =
+        |_| Error::Secret { key: "decoder.token".into(), reason: "it has characters that no header may have".into() };
     HeaderValue::try_from(text).map(Some).map_err(wrong)
 }
 

@@ -140,7 +140,10 @@ mod tests {
         let check = |value: &[u8], header: Option<&[u8]>, expected: Option<(&str, &[u8])>| {
             let messages = message(value, header);
             let found = Frame::of(&messages, 0).ok();
-            assert_eq!(found.map(|found| (found.id.to_string(), found.body)), expected.map(|(id, b)| (id.to_owned(), b)));
+            assert_eq!(
+                found.map(|found| (found.id.to_string(), found.body)),
+                expected.map(|(id, b)| (id.to_owned(), b))
+            );
         };
         check(b"\0\0\0\x01\x02rest", None, Some(("258", b"rest")));
         check(b"\0\xff\xff\xff\xff", None, Some(("4294967295", b"")));

@@ -97,7 +97,10 @@ fn is_null(schema: &Value) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::{super::schemas::{Format, Referred}, *};
+    use super::{
+        super::schemas::{Format, Referred},
+        *,
+    };
 
     fn check(schema: &Value, expected: Option<&str>) {
         let city = json!({"type": "object", "properties": {"name": {"type": "string"}}});

@@ -13,6 +13,7 @@
 
 mod avro;
 mod client;
+mod error;
 mod frame;
 mod json;
 mod keep;
@@ -31,8 +32,8 @@ use serde::{Deserialize, Serialize};
 use spout_base::{reach::Reach, secret::SecretSpec};
 use spout_codec::Evolve;
 
-pub use self::shelf::Schemas;
 pub(in crate::decode) use self::shelf::{Patience, Shelf};
+pub use self::{error::RegistryError, shelf::Schemas};
 use self::{running::Registered, schemas::Format};
 use super::{DecoderKind, Opening};
 use crate::{SchemaText, UnknownFields, decode::Native};
@@ -181,8 +182,7 @@ impl RegistrySpec {
             "localhost" => true,
             host => host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()),
         };
-        (self.password.is_some() || self.token.is_some())
-            && urls.iter().any(|url| url.scheme() == "http" && !here(url))
+        (self.password.is_some() || self.token.is_some()) && urls.iter().any(|url| url.scheme() == "http" && !here(url))
     }
 
     /// What is wrong with the settings, and what to do.
@@ -196,7 +196,8 @@ impl RegistrySpec {
         }
         if self.strategy != Strategy::TopicName && self.subject.is_none() && self.record.is_none() {
             return Err(
-                "this `strategy` names subjects by their records; name the record with `record`, or set `subject`".into()
+                "this `strategy` names subjects by their records; name the record with `record`, or set `subject`"
+                    .into(),
             );
         }
         if self.evolve.adds() && self.unknown == UnknownFields::Fail {

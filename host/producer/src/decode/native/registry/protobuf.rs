@@ -92,7 +92,11 @@ fn own() -> Vec<FileDescriptorProto> {
     };
     let decimal = DescriptorProto {
         name: Some("Decimal".into()),
-        field: vec![field("value", 1, Type::Bytes), field("precision", 2, Type::Uint32), field("scale", 3, Type::Int32)],
+        field: vec![
+            field("value", 1, Type::Bytes),
+            field("precision", 2, Type::Uint32),
+            field("scale", 3, Type::Int32),
+        ],
         ..DescriptorProto::default()
     };
     vec![

@@ -13,7 +13,7 @@ use spout_data::{Messages, Origins};
 use spout_plugin::RowFault;
 
 use super::{
-    RegistrySpec, avro,
+    RegistryError, RegistrySpec, avro,
     frame::{Frame, SchemaId},
     json, protobuf,
     schemas::{Format, Registration},
@@ -121,7 +121,7 @@ impl Registered {
         let verdict = self.shelf.as_ref().and_then(|shelf| shelf.get(frame.id));
         Ok(match verdict {
             // Nobody has asked, or it was forgotten: that is no verdict.
-            None => return Err(Error::Forgotten { id: frame.id.to_string() }),
+            None => return Err(RegistryError::Forgotten { id: frame.id.to_string() }.into()),
             Some(Verdict::Missing(_)) => Err(("registry.unknown", format!("the registry has no schema {}", frame.id))),
             Some(Verdict::Useless(why)) => Err(("registry.schema", format!("schema {}: {why}", frame.id))),
             Some(Verdict::Found(schema)) if schema.format == Format::Protobuf => match frame.indexes() {
@@ -178,7 +178,7 @@ impl Registered {
                 let broken = |message| fault(message, "registry.schema", &format!("schema {}: {why}", key.0));
                 Ok(Rows { faults: all.map(broken).collect(), ..Rows::none() })
             }
-            None => Err(Error::Forgotten { id: key.0.to_string() }),
+            None => Err(RegistryError::Forgotten { id: key.0.to_string() }.into()),
         }
     }
 
@@ -214,9 +214,11 @@ impl Native for Registered {
         let (groups, _) = self.groups(messages)?;
         let mut added = Schema::empty();
         for (key, _) in groups {
-            let fields = added.fields().iter().cloned().chain(
-                self.beyond(&key).into_iter().filter(|field| added.field_with_name(field.name()).is_err()),
-            );
+            let fields = added
+                .fields()
+                .iter()
+                .cloned()
+                .chain(self.beyond(&key).into_iter().filter(|field| added.field_with_name(field.name()).is_err()));
             added = Schema::new(fields.collect::<Vec<_>>());
         }
         Ok(Arc::new(added))
@@ -290,9 +292,7 @@ pub(super) fn columns(schema: &Registration, record: Option<&str>) -> Result<Opt
 fn columns_of(schema: &Registration, indexes: &[u32]) -> Result<Option<SchemaRef>, String> {
     match schema.format {
         Format::Avro => records::columns_of(&avro::writer(schema)?).map(Some),
-        Format::Protobuf => {
-            messages_of::columns_of(&protobuf::message(&protobuf::file(schema)?, indexes)?).map(Some)
-        }
+        Format::Protobuf => messages_of::columns_of(&protobuf::message(&protobuf::file(schema)?, indexes)?).map(Some),
         Format::Json => Ok(json::columns(schema).map(|fields| Arc::new(Schema::new(fields)))),
     }
 }

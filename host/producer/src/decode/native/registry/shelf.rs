@@ -119,10 +119,8 @@ impl Shelf {
     /// # Errors
     /// The registry gives no answer, or refuses to.
     pub(in crate::decode) async fn prepare(&self, messages: &Messages, patience: Patience) -> Result<(), Error> {
-        let named: BTreeSet<SchemaId> = (0..messages.len())
-            .filter_map(|index| Frame::of(messages, index).ok())
-            .map(|frame| frame.id)
-            .collect();
+        let named: BTreeSet<SchemaId> =
+            (0..messages.len()).filter_map(|index| Frame::of(messages, index).ok()).map(|frame| frame.id).collect();
         let wanted: Vec<SchemaId> = {
             let known = self.known();
             named.into_iter().filter(|id| !known.holds(*id)).collect()
@@ -251,7 +249,8 @@ impl Shelf {
             }
             let number = version.to_string();
             let (path, query) = (["subjects", subject.as_str(), "versions", &number], [("deleted", "true")]);
-            let missing = || format!("its schema refers to version {version} of {subject}, which the registry does not have");
+            let missing =
+                || format!("its schema refers to version {version} of {subject}, which the registry does not have");
             let Answer::Found(described) = self.client.get::<Described>(&path, &query, patience.time()).await? else {
                 return Ok(Err(missing()));
             };

@@ -250,7 +250,9 @@ async fn a_hostile_registry_is_an_error_that_says_what_it_does() {
     let deep = (0..200).fold(json!("int"), |deep, _| json!({"type": "array", "items": deep}));
     let deep = record(&json!([{"name": "a", "type": deep}]));
     let itself = record(&json!([{"name": "a", "type": ["null", "Order"]}]));
-    for (schema, part) in [(deep, "JSON"), (itself, "contains itself"), (json!("string"), "not a record"), (json!(5), "")] {
+    for (schema, part) in
+        [(deep, "JSON"), (itself, "contains itself"), (json!("string"), "not a record"), (json!(5), "")]
+    {
         server.avro(1, &schema);
         let batch = decode(&server.factory(""), messages(&[framed(1, b"")], None)).await;
         let [letter] = &batch.dead[..] else { panic!("{:?}", batch.dead) };
@@ -279,7 +281,8 @@ async fn who_asks_is_said_and_never_shown() {
 async fn kept_schemas_need_no_registry() {
     let server = registry_of_both();
     let dir = tempfile::tempdir().unwrap();
-    let with = || DecoderFactory { base: dir.path().to_owned(), ..server.factory(r#","keep":"schemas","subject":"x""#) };
+    let with =
+        || DecoderFactory { base: dir.path().to_owned(), ..server.factory(r#","keep":"schemas","subject":"x""#) };
     let first = told(&decode(&with(), messages(&mixed()[..2], None)).await);
     for path in ["/schemas/ids/1", "/schemas/ids/2"] {
         server.at(path, vec![response("500 Gone", "")]);
@@ -404,11 +407,44 @@ async fn json_schemas_say_columns_and_formats_may_mix() {
     assert_eq!(codes, ["registry.schema", "json.syntax"]);
 }
 
+#[tokio::test]
+async fn whatever_is_changed_of_a_message_it_is_a_row_or_a_dead_letter() {
+    let server = registry_of_both();
+    let schema = json!({"type": "object", "properties": {"id": {"type": "integer"}}});
+    server.has("/schemas/ids/9", &json!({"schemaType": "JSON", "schema": schema.to_string()}));
+    let main = file(vec![message("Order", vec![field("id", 1, Type::Int64, None)], Vec::new())], &[]);
+    for query in ["", "?format=serialized"] {
+        server.has(&format!("/schemas/ids/3{query}"), &json!({"schemaType": "PROTOBUF", "schema": main}));
+    }
+    let sound = [framed(1, b"\x02\x02a"), framed(3, b"\x02\x00\x08\x07"), framed(9, br#"{"id":7}"#)];
+    let mut values = Vec::new();
+    for value in &sound {
+        values.extend((0..value.len()).map(|end| value[..end].to_vec()));
+        for at in 0..value.len() {
+            values.extend([0, 1, 2, 9, 0x7f, 0x80, 0xff].map(|byte| {
+                let mut changed = value.clone();
+                changed[at] = byte;
+                changed
+            }));
+        }
+    }
+    let factory = server.factory(r#","schema":{"id":"int64","name":"utf8"}"#);
+    let batch = decode(&factory, messages(&values, None)).await;
+    let mut seen: Vec<u64> = batch.dead.iter().map(|letter| letter.offset - 10).collect();
+    assert_eq!(batch.records.num_rows() + seen.len(), values.len());
+    let spout_data::Origins::Taken(rows) = &batch.origins else { panic!("{:?}", batch.origins) };
+    seen.extend(rows.iter().map(|&message| u64::from(message)));
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..values.len() as u64));
+    assert!(batch.records.num_rows() > 20, "{}", batch.records.num_rows());
+}
+
 #[test]
 fn settings_that_cannot_work_are_refused() {
     let check = |more: &str, part: &str| {
         let url = if more.contains("url") { "" } else { r#","url":"http://a""# };
-        let spec = serde_json::from_str::<crate::NativeDecoder>(&format!(r#"{{"type":"registry"{url}{more}}}"#)).unwrap();
+        let spec =
+            serde_json::from_str::<crate::NativeDecoder>(&format!(r#"{{"type":"registry"{url}{more}}}"#)).unwrap();
         let said = spec.check(Path::new("/nowhere")).err().unwrap_or_default();
         assert!(said.contains(part) && said.is_empty() == part.is_empty(), "{more}: {said}");
     };
