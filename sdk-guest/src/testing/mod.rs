@@ -4,6 +4,8 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod conformance;
 #[cfg(not(target_arch = "wasm32"))]
+pub(crate) mod network;
+#[cfg(not(target_arch = "wasm32"))]
 mod repo;
 #[cfg(not(target_arch = "wasm32"))]
 mod running;
@@ -15,6 +17,7 @@ use serde::de::DeserializeOwned;
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::{
     conformance::conformance,
+    network::{Network, Peer},
     repo::{Repo, transform},
     running::{Running, Saved},
 };
