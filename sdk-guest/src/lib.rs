@@ -82,13 +82,15 @@
 //! nowhere else. [`net`] has connections to `endpoints`, TCP and HTTP to what `net` and `listen` grant; [`secret`] uses what `secrets`
 //! grants; what `env` grants is in `std::env`. [`metrics`] reports numbers to the host, [`info!`] and [`warn!`] write to its log.
 //!
-//! Plugin logic is plain Rust: test it natively with `cargo test` and [`testing`].
+//! Plugin logic is plain Rust: test it natively with `cargo test` and [`testing`], whose [`testing::Network`] has peers in memory in the
+//! place of servers.
 
 #[doc(hidden)]
 pub mod boundary;
 pub mod canonical;
 mod columns;
 mod decoder;
+mod deliveries;
 mod error;
 mod fetch;
 mod handler;
@@ -114,6 +116,7 @@ pub mod wit;
 pub use self::{
     columns::{Columns, Fault},
     decoder::{Decoded, Decoder, Opening, RowFault},
+    deliveries::Deliveries,
     error::{Error, Result},
     fetch::{Fetched, Limits, Position, Progress},
     handler::{Answer, Handler, Input, Ticked},
@@ -147,7 +150,14 @@ pub mod shim {
 /// A monotonic clock, for measuring durations.
 #[must_use]
 pub fn now() -> std::time::Instant {
-    std::time::Instant::now()
+    #[cfg(target_arch = "wasm32")]
+    {
+        std::time::Instant::now()
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        testing::network::clock()
+    }
 }
 
 /// Whether the host wants the plugin to finish.
@@ -175,7 +185,9 @@ pub fn pause(time: std::time::Duration) -> bool {
     }
     #[cfg(not(target_arch = "wasm32"))]
     {
-        std::thread::sleep(time.min(std::time::Duration::from_millis(1)));
+        if !testing::network::passes(time) {
+            std::thread::sleep(time.min(std::time::Duration::from_millis(1)));
+        }
         true
     }
 }

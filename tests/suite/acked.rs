@@ -258,3 +258,22 @@ fn a_queue_is_read_as_one_and_promises_no_more_than_it_keeps() -> Result<()> {
     site.fails(&["check", "spec.yaml"], 2, &["E0110", "`dedupe` is for"])?;
     Ok(())
 }
+
+#[test]
+fn what_a_queue_promises_can_be_tried() -> Result<()> {
+    let site = site()?;
+    let queue = Queue::with(100);
+    let endpoint = format!("queue={}", queue.serve()?);
+    let test = ["plugin", "test", "network/queue", "--stream", "--topic", "queue", "--endpoint", &endpoint];
+    let tried = site.ok(&test)?;
+    ensure!(tried.contains("what was acknowledged does not come again"), "{tried}");
+    // Half of what was read, and no more, is gone.
+    ensure!(queue.wait(|| false, |state| state.out.is_empty()));
+    let (waiting, acknowledged) = queue.change(|state| (state.waiting.len() as u64, state.acknowledged));
+    ensure!(acknowledged > 0 && acknowledged < 100 && waiting + acknowledged == 100, "{waiting} {acknowledged}");
+    let deaf = site.run(&[&test[..], &["--settings", "acknowledge=false"]].concat())?;
+    let said = String::from_utf8_lossy(&deaf.stdout).into_owned();
+    ensure!(deaf.status.code() == Some(1) && said.matches("BROKEN").count() == 2, "{said}");
+    ensure!(said.contains("as it is told") && said.contains("was acknowledged, and comes again"), "{said}");
+    Ok(())
+}

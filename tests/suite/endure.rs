@@ -37,6 +37,39 @@ pub(crate) type Write = dyn Fn(u64, u64) -> Result<u64> + Send + Sync;
 /// Runs `spec.yaml`, whose pipeline is `lines`, over `total` messages that `write` adds meanwhile. The host and the server are killed
 /// in turn; afterwards nothing is missing, nothing is there twice, and there is no lag.
 pub(crate) fn kills(site: &Site, server: Daemon, total: u64, write: Arc<Write>) -> Result<()> {
+    let _server = killed(site, server, total, write)?;
+    complete(site, total)?;
+    site.ok(&["fsck"]).map(drop)
+}
+
+/// The same for a source that is acknowledged; `left` is how many messages it has that were not acknowledged, as it says itself.
+pub(crate) fn kills_acked(
+    site: &Site,
+    server: Daemon,
+    total: u64,
+    write: Arc<Write>,
+    left: impl Fn() -> Result<u64>,
+) -> Result<()> {
+    let _server = killed(site, server, total, write)?;
+    emptied(site, left)?;
+    each_once(site, total)?;
+    site.ok(&["fsck"]).map(drop)
+}
+
+/// Runs `spec.yaml` until the source has nothing `left`.
+pub(crate) fn emptied(site: &Site, left: impl Fn() -> Result<u64>) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    let mut rest = u64::MAX;
+    while rest > 0 {
+        ensure!(Instant::now() < until, "{rest} messages are not acknowledged");
+        site.ok(&["run", "spec.yaml", "--until", "idle"])?;
+        rest = left()?;
+    }
+    Ok(())
+}
+
+/// Runs `spec.yaml` over `total` messages, and kills the host and the server in turn; the server, which runs then.
+fn killed(site: &Site, server: Daemon, total: u64, write: Arc<Write>) -> Result<Daemon> {
     let seed = std::env::var("SPOUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("seed {seed}; SPOUT_SEED={seed} repeats it");
     let mut dice = StdRng::seed_from_u64(seed);
@@ -86,8 +119,8 @@ pub(crate) fn kills(site: &Site, server: Daemon, total: u64, write: Arc<Write>) 
     ensure!(written == total, "the server has {written} messages, not {total}");
     let before = site.number("select count(*) from lines", None)?;
     ensure!(before > 0 && before < total, "{before} rows before the last run: the kills proved nothing");
-    complete(site, total)?;
-    site.ok(&["fsck"]).map(drop)
+    let server = Arc::into_inner(server).context("nobody else has the server")?;
+    server.into_inner().map_err(|_| anyhow::anyhow!("the server is gone"))
 }
 
 /// Not a wait for something to happen: the moment of death is what the test draws by lot.

@@ -2,8 +2,11 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output},
+    thread,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -128,14 +131,22 @@ fn new_plugins_work_as_they_are(tree: &Path) -> Result<()> {
         let (told, _) = ok(tree, &format!("spout plugin new {name} --{kind}"))?;
         ensure!(told.contains(&format!("spout plugin build plugins/{name}")), "{told}");
     }
+    ok(tree, "spout plugin new new-net --source --net")?;
     let refused = shell(tree, "spout plugin new new-lines --source")?;
     let said = String::from_utf8_lossy(&refused.stderr);
     ensure!(!refused.status.success() && said.contains("plugins/new-lines exists"), "{said}");
     ok(
         tree,
-        "spout plugin build plugins/new-lines plugins/new-stream plugins/new-feed plugins/new-upper plugins/new-levels plugins/new-filter",
+        "spout plugin build plugins/new-lines plugins/new-stream plugins/new-feed plugins/new-upper plugins/new-levels plugins/new-filter plugins/new-net",
     )?;
-    ok(tree, "cargo test --offline -p new-lines -p new-stream -p new-feed -p new-upper -p new-levels -p new-filter")?;
+    ok(
+        tree,
+        "cargo test --offline -p new-lines -p new-stream -p new-feed -p new-upper -p new-levels -p new-filter -p new-net",
+    )?;
+    let address = lines()?;
+    let net = format!("--topic t --settings address={address} --net {address}");
+    let (tried, _) = ok(tree, &format!("spout plugin test new-net {net}"))?;
+    ensure!(tried.ends_with("promises kept\n"), "{tried}");
     let spec = |name: &str, stream: &str| {
         format!(
             "pipeline: {{name: {name}}}
@@ -174,6 +185,31 @@ node:
     let (rows, _) = ok(tree, &format!("spout sql '{query}' --format ndjson"))?;
     ensure!(rows == "{\"a\":1800,\"b\":900}\n", "{rows}");
     Ok(())
+}
+
+/// A server that the networked example can ask, with a hundred lines.
+fn lines() -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?.to_string();
+    let answer = |line: &str| {
+        let numbers: Vec<u64> = line.split(' ').skip(2).filter_map(|number| number.parse().ok()).collect();
+        let [start, most] = numbers.as_slice() else { return "WHAT?\n".to_owned() };
+        let lines: Vec<String> =
+            (*start..100).take(usize::try_from(*most).unwrap_or(0)).map(|n| format!("INFO line {n}\n")).collect();
+        format!("LINES {} 100\n{}", lines.len(), lines.concat())
+    };
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                for line in BufReader::new(&stream).lines().map_while(Result::ok) {
+                    if (&stream).write_all(answer(&line).as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    Ok(address)
 }
 
 #[test]

@@ -50,6 +50,7 @@ mod readers;
 mod real_input;
 mod rebuilt;
 mod redis_streams;
+mod registry;
 mod remote;
 mod replayed;
 mod rotation;

@@ -170,7 +170,7 @@ fn streams_are_read_from_the_beginning_the_end_or_a_time_and_by_subject() -> Res
     let address = format!("address={}", server.address());
     let net = server.address();
     for more in [&[][..], &["--settings", "subject=A.x"]] {
-        let test = ["plugin", "test", "nats", "--topic", "A", "--settings", &address, "--net", &net];
+        let test = ["plugin", "test", "nats", "--source", "--topic", "A", "--settings", &address, "--net", &net];
         site.ok(&[&test, more].concat())?;
     }
     Ok(())
@@ -274,4 +274,85 @@ fn passwords_and_tokens_are_given_by_the_host() -> Result<()> {
         endure::complete(&site, 100)?;
     }
     Ok(())
+}
+
+const ACKED: &str = "    consumerType: acked\n    dedupe: {window: 5000}";
+
+/// How many messages consumer `c` of stream `S` was not given yet, and how many it has not acknowledged.
+fn standing(address: &str) -> Result<(u64, u64)> {
+    let info = Client::connect(address)?.api("CONSUMER.INFO.S.c", &json!({}))?;
+    let number = |name: &str| info.get(name).and_then(Value::as_u64).with_context(|| format!("{name} in {info}"));
+    Ok((number("num_pending")?, number("num_ack_pending")?))
+}
+
+#[test]
+fn a_durable_consumer_has_every_message_once_and_nothing_is_left_over_kills_of_both() -> Result<()> {
+    let site = Site::new()?;
+    let Some(server) = server(&site)? else { return Ok(()) };
+    let address = server.address();
+    Client::connect(&address)?.create("S")?;
+    // A server that is killed has forgotten what was acknowledged last.
+    let acked = ACKED.replace("5000", "30000");
+    site.write("spec.yaml", spec(&address, "S", &acked, ", durable: c, create: true, ackWait: 1000"))?;
+    let of_writer = address.clone();
+    let write = move |from: u64, to: u64| {
+        let mut client = Client::connect(&of_writer)?;
+        // What the server has is what it says: an answer may have been lost with a connection.
+        let from = from.max(client.last("S")?);
+        client.add("S.x", from, to)?;
+        client.last("S")
+    };
+    let left = move || standing(&address).map(|(lag, pending)| lag + pending);
+    endure::kills_acked(&site, server, 50_000, Arc::new(write), left)
+}
+
+#[test]
+fn a_durable_consumer_is_there_or_asked_for_and_acknowledges() -> Result<()> {
+    let site = Site::new()?;
+    let Some(server) = server(&site)? else { return Ok(()) };
+    let address = server.address();
+    let mut client = Client::connect(&address)?;
+    client.create("S")?;
+    client.add("S.x", 0, 300)?;
+    site.write("spec.yaml", spec(&address, "S", ACKED, ", durable: c"))?;
+    site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["nats.consumer", "create: true"])?;
+    let config = |policy: &str| json!({"stream_name": "S", "config": {"durable_name": "c", "ack_policy": policy}});
+    client.api("CONSUMER.DURABLE.CREATE.S.c", &config("all"))?;
+    site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["nats.consumer", "explicit"])?;
+    client.api("CONSUMER.DELETE.S.c", &json!({}))?;
+    client.api("CONSUMER.DURABLE.CREATE.S.c", &config("explicit"))?;
+    endure::emptied(&site, || standing(&address).map(|(lag, pending)| lag + pending))?;
+    endure::each_once(&site, 300)?;
+    let (of, net) = (format!("address={address}"), address.as_str());
+    let stream = ["plugin", "test", "nats", "--stream", "--topic", "S", "--net", net, "--settings", &of];
+    let settings = ["--settings", "durable=trial", "--settings", "create=true", "--settings", "ackWait=300"];
+    let tried = site.ok(&[&stream[..], &settings].concat())?;
+    ensure!(tried.contains("comes again to the next instance"), "{tried}");
+    site.write("spec.yaml", spec(&address, "S", "", ", durable: c"))?;
+    site.fails(&["run", "spec.yaml", "--until", "idle"], 2, &["consumerType: acked"])?;
+    Ok(())
+}
+
+#[test]
+fn a_durable_consumer_waits_for_a_server_that_hangs_lies_or_breaks_off() -> Result<()> {
+    let site = Site::new()?;
+    let Some(server) = server(&site)? else { return Ok(()) };
+    let address = server.address();
+    let mut client = Client::connect(&address)?;
+    client.create("S")?;
+    client.add("S.x", 0, 1000)?;
+    let tricks = vec![
+        Trick::Say(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
+        Trick::Cut(5000),
+        Trick::Cut(20_000),
+        Trick::Silence,
+    ];
+    let count = tricks.len();
+    let proxy = Proxy::start(address.clone(), tricks)?;
+    site.write("spec.yaml", spec(&proxy.address(), "S", ACKED, ", durable: c, create: true, ackWait: 500"))?;
+    endure::emptied(&site, || match standing(&address) {
+        Ok((lag, pending)) if proxy.connections() > count => Ok(lag + pending),
+        _ => Ok(1),
+    })?;
+    endure::each_once(&site, 1000)
 }

@@ -53,6 +53,7 @@ fn reply(from: &mut BufReader<TcpStream>) -> Result<String> {
     from.read_line(&mut line)?;
     let (kind, rest) = line.trim_end().split_at_checked(1).context("a reply")?;
     Ok(match kind {
+        "$" if rest == "-1" => "nil".to_owned(),
         "$" => {
             let mut text = vec![0; rest.parse::<usize>().unwrap_or(0) + 2];
             from.read_exact(&mut text)?;
@@ -136,7 +137,8 @@ fn streams_of_a_pattern_are_read_from_the_beginning_the_end_or_a_time() -> Resul
     }
     let (address, net) = (format!("address={address}"), address.as_str());
     for topic in ["in:*", "in:a,out:c"] {
-        site.ok(&["plugin", "test", "redis-streams", "--topic", topic, "--settings", &address, "--net", net])?;
+        let source = ["plugin", "test", "redis-streams", "--source", "--topic", topic];
+        site.ok(&[&source[..], &["--settings", &address, "--net", net]].concat())?;
     }
     Ok(())
 }
@@ -223,4 +225,92 @@ fn passwords_are_given_by_the_host() -> Result<()> {
     let said = other.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["redis.denied", "WRONGPASS"])?;
     ensure!(!said.contains("another"), "{said}");
     Ok(())
+}
+
+const ACKED: &str = "    consumerType: acked\n    dedupe: {window: 5000}";
+
+/// How many entries group `g` of stream `s` was not given yet, and how many it has not acknowledged.
+fn standing(address: &str) -> Result<(u64, u64)> {
+    let said = redis(address, &[words(&["XINFO", "GROUPS", "s"]), words(&["XINFO", "STREAM", "s"])])?;
+    let field = |at: usize, name: &str| -> Result<String> {
+        let all: Vec<&str> = said[at].split(' ').collect();
+        let place = all.iter().position(|word| *word == name).context("a field")?;
+        all.get(place + 1).map(|value| (*value).to_owned()).with_context(|| format!("{name} in {}", said[at]))
+    };
+    // A server that has lost count says how far it is all the same.
+    let behind = field(0, "last-delivered-id")? != field(1, "last-generated-id")?;
+    let lag = field(0, "lag")?.parse().unwrap_or(u64::from(behind));
+    Ok((lag, field(0, "pending")?.parse()?))
+}
+
+#[test]
+fn a_group_has_every_entry_once_and_nothing_is_left_over_kills_of_both() -> Result<()> {
+    let site = Site::new()?;
+    let Some(server) = server(&site)? else { return Ok(()) };
+    let address = server.address();
+    site.write("spec.yaml", spec(&address, "s", ACKED, ", value: v, group: g, create: true"))?;
+    let of_writer = address.clone();
+    let write = move |from: u64, to: u64| {
+        let length = || -> Result<u64> { Ok(redis(&of_writer, &[words(&["XLEN", "s"])])?.remove(0).parse()?) };
+        let from = from.max(length()?);
+        add(&of_writer, from, to)?;
+        length()
+    };
+    let left = move || standing(&address).map(|(lag, pending)| lag + pending);
+    endure::kills_acked(&site, server, 50_000, Arc::new(write), left)
+}
+
+#[test]
+fn what_consumers_did_not_acknowledge_is_read_again_or_taken_over() -> Result<()> {
+    let site = Site::new()?;
+    let Some(server) = server(&site)? else { return Ok(()) };
+    let address = server.address();
+    let settings = ", value: v, group: g, consumer: me";
+    site.write("spec.yaml", spec(&address, "s", ACKED, settings))?;
+    add(&address, 0, 300)?;
+    // A group is made only for whoever asks.
+    site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["redis.group", "create: true"])?;
+    redis(&address, &[words(&["XGROUP", "CREATE", "s", "g", "0"])])?;
+    // This consumer was given some and forgot it; another one was given others and is gone; some of both were deleted since.
+    let given = |consumer: &str| words(&["XREADGROUP", "GROUP", "g", consumer, "COUNT", "100", "STREAMS", "s", ">"]);
+    redis(&address, &[given("me"), given("gone"), words(&["XDEL", "s", "1-1", "150-1"])])?;
+    endure::emptied(&site, || standing(&address).map(|(lag, pending)| lag + pending.saturating_sub(100)))?;
+    let rows = |site: &Site| site.rows("select n from lines", None).map(|rows| rows.len());
+    ensure!((rows(&site)?, standing(&address)?) == (199, (0, 100)), "{} {:?}", rows(&site)?, standing(&address)?);
+    site.write("spec.yaml", spec(&address, "s", ACKED, &format!("{settings}, minIdle: 1")))?;
+    endure::emptied(&site, || standing(&address).map(|(lag, pending)| lag + pending))?;
+    ensure!(rows(&site)? == 298, "{}", rows(&site)?);
+    add(&address, 300, 400)?;
+    let (of, net) = (format!("address={address}"), address.as_str());
+    let stream = ["plugin", "test", "redis-streams", "--stream", "--topic", "s", "--net", net, "--settings", &of];
+    let tried = site.ok(&[&stream[..], &["--settings", "group=trial", "--settings", "create=true"]].concat())?;
+    ensure!(tried.contains("comes again to the next instance"), "{tried}");
+    // Settings of one class are none of the other.
+    site.write("spec.yaml", spec(&address, "s", "", settings))?;
+    site.fails(&["run", "spec.yaml", "--until", "idle"], 2, &["consumerType: acked"])?;
+    Ok(())
+}
+
+#[test]
+fn a_group_waits_for_a_server_that_hangs_lies_or_breaks_off() -> Result<()> {
+    let site = Site::new()?;
+    let Some(server) = server(&site)? else { return Ok(()) };
+    let address = server.address();
+    add(&address, 0, 1000)?;
+    let tricks = vec![
+        Trick::Say(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
+        Trick::Answer(b"-LOADING Redis is loading the dataset in memory\r\n".to_vec()),
+        Trick::Cut(5000),
+        Trick::Cut(20_000),
+        Trick::Silence,
+    ];
+    let count = tricks.len();
+    let proxy = Proxy::start(address.clone(), tricks)?;
+    let settings = ", value: v, group: g, create: true";
+    site.write("spec.yaml", spec(&proxy.address(), "s", ACKED, settings))?;
+    endure::emptied(&site, || match standing(&address) {
+        Ok((lag, pending)) if proxy.connections() > count => Ok(lag + pending),
+        _ => Ok(1),
+    })?;
+    endure::each_once(&site, 1000)
 }

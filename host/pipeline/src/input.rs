@@ -105,6 +105,7 @@ impl Input {
             decodes: self.source.spec.decodes(),
             pin,
             base: self.base.clone(),
+            schemas: Default::default(),
         }
     }
 }

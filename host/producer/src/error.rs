@@ -11,7 +11,7 @@ use spout_data::PartitionId;
 use spout_wire::Refused;
 use thiserror::Error;
 
-use crate::{Change, PerFileError};
+use crate::{Change, PerFileError, RegistryError};
 use spout_archive::{ArchiveError, Fault};
 
 /// An error of a producer or a decoder.
@@ -163,6 +163,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A schema registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// A kernel refused the rows.
     #[error("decoder `{decoder}` cannot build a batch of {rows} rows")]
     Kernel {
@@ -494,6 +497,7 @@ impl Coded for Error {
             | Self::Unsettled { .. }
             | Self::File { .. }
             | Self::Framing { .. } => Kind::Spec,
+            Self::Registry(source) => source.kind(),
             Self::Subscribe { .. } | Self::Access { .. } | Self::Busy { .. } | Self::TooSlow => Kind::Unavailable,
             Self::NotLinked { .. } => Kind::Spec,
             Self::Upstream { source, .. } => source.kind(),
@@ -542,6 +546,7 @@ impl Coded for Error {
             Self::Ambiguous { .. } => "E0306",
             Self::Framing { .. } => "E0310",
             Self::File { .. } => "E0313",
+            Self::Registry(source) => source.code(),
             Self::Frame { .. } => "E0311",
             Self::Compressed { .. } => "E0312",
             Self::Listen { .. } => "E0330",

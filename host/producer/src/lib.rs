@@ -33,8 +33,8 @@ pub use self::{
     access::{Pass, StoreAccess},
     class::{Class, Guarantee, Promise},
     decode::{
-        ArrowSpec, Change, Decoder, DecoderFactory, JsonSpec, Member, NativeDecoder, PRODUCER, SchemaGuard, SchemaPin,
-        Union,
+        ArrowSpec, Change, Decoder, DecoderFactory, JsonSpec, Member, NativeDecoder, PRODUCER, RegistryError,
+        RegistrySpec, SchemaGuard, SchemaPin, Schemas, Union,
     },
     decoder_spec::{DecoderSpec, PluginDecoder, UnknownFields},
     error::Error,

@@ -25,9 +25,51 @@ pub(super) enum Decoder {
     Refused(&'static str),
 }
 
-const REGISTRY: &str = "reads schemas from a registry, which is not done here yet";
-const AVRO: &str = "reads schemas from a registry, which is not done here yet; write `decoder: {type: avro, encoding: confluent, \
-                    writer: {file: SCHEMA.avsc}}` instead of it";
+const AVRO: &str = "reads schemas from a repository of Pinot's own kind; write `decoder: {type: registry, url: …}` for a schema \
+                    registry, or `decoder: {type: avro, encoding: record, writer: {file: SCHEMA.avsc}}`";
+
+/// `decoder.prop`s of the classes that read a schema registry, and the settings of the decoder `registry` that they are.
+pub(super) const REGISTRY: &[(&str, &str)] = &[
+    ("schema.registry.rest.url", "url"),
+    ("schema.registry.url", "url"),
+    ("schema.registry.basic.auth.credentials.source", "user"),
+    ("schema.registry.basic.auth.user.info", "password"),
+    ("schema.registry.bearer.auth.token", "token"),
+    ("schema.registry.ssl.truststore.location", "ca"),
+    ("cached.schema.map.capacity", "none"),
+];
+
+/// The decoder `registry` for schemas of `format`.
+///
+/// # Errors
+/// Which of `props` is missing, or has to be said otherwise.
+fn registry(format: &str, props: &BTreeMap<String, Setting>) -> Result<Decoder, String> {
+    let mut url = None;
+    for (name, value) in props {
+        let ours = REGISTRY.iter().find(|(theirs, _)| theirs == name).map(|(_, ours)| *ours);
+        match ours {
+            Some("url") => {
+                let text = value.to_string();
+                let urls: Vec<&str> = text.split(',').map(str::trim).filter(|one| !one.is_empty()).collect();
+                url = Some(match urls.as_slice() {
+                    [one] => Value::from(*one),
+                    several => json!(several),
+                });
+            }
+            // Every schema is kept.
+            Some("none") => {}
+            Some(ours) => {
+                return Err(format!(
+                    "has `decoder.prop.{name}`, which is `{ours}` here; write `decoder: {{type: registry, url: …, user: …, password: {{env: NAME}}, ca: FILE}}` instead of the class and its properties: a spec has no secrets, and certificates are in PEM"
+                ));
+            }
+            None => return Err(format!("has no counterpart for `decoder.prop.{name}`; leave it out")),
+        }
+    }
+    let url = url.ok_or("needs `decoder.prop.schema.registry.rest.url`, as in Pinot")?;
+    let settings = [("type", "registry".into()), ("url", url), ("format", format.into())];
+    Ok(Decoder::Native(settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()))
+}
 
 /// The decoder that `class` stands for with these `decoder.prop`s, if it is not simply named like it.
 ///
@@ -66,12 +108,10 @@ pub(super) fn decoder(class: &str, props: &BTreeMap<String, Setting>) -> Result<
             native("protobuf", json!({}), &[("descriptorFile", "descriptor"), ("protoClassName", "message")])
         }
         "ArrowMessageDecoder" => native("arrow", json!({}), &[]),
-        "KafkaAvroMessageDecoder" | "KafkaConfluentSchemaRegistryAvroMessageDecoder" => {
-            Ok(Some(Decoder::Refused(AVRO)))
-        }
-        "KafkaConfluentSchemaRegistryJsonMessageDecoder" | "KafkaConfluentSchemaRegistryProtoBufMessageDecoder" => {
-            Ok(Some(Decoder::Refused(REGISTRY)))
-        }
+        "KafkaAvroMessageDecoder" => Ok(Some(Decoder::Refused(AVRO))),
+        "KafkaConfluentSchemaRegistryAvroMessageDecoder" => registry("avro", props).map(Some),
+        "KafkaConfluentSchemaRegistryJsonMessageDecoder" => registry("json", props).map(Some),
+        "KafkaConfluentSchemaRegistryProtoBufMessageDecoder" => registry("protobuf", props).map(Some),
         "ProtoBufCodeGenMessageDecoder" => Ok(Some(Decoder::Refused(
             "runs Java code of its own; write a descriptor set with protoc and `decoder: {type: protobuf, descriptor: FILE, message: NAME}`",
         ))),
@@ -107,7 +147,7 @@ pub(super) const WITHOUT: &[(&str, &str)] = &[
         "ssl.keystore.location",
         "has no counterpart: grant brokers as `endpoints` with `tls: {cert: FILE, key: FILE}`, in PEM",
     ),
-    ("schema.registry.url", "has no counterpart yet: schemas are not read from a registry; leave it out"),
+    ("schema.registry.url", "has no counterpart here: it is `decoder.prop.schema.registry.rest.url` of the decoder"),
 ];
 
 /// A key of Pinot's Kafka consumers as a setting of the plugin `kafka`.
@@ -163,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_tables_of_the_docs_are_these() {
-        for (theirs, ours) in KEYS.iter().chain(FACTORIES).chain(KINESIS) {
+        for (theirs, ours) in KEYS.iter().chain(FACTORIES).chain(KINESIS).chain(REGISTRY) {
             assert!(
                 DOCS.contains(&format!("| `{theirs}` | `{ours}` |")),
                 "docs/pinot.md lacks `{theirs}` for `{ours}`"
@@ -196,11 +236,24 @@ mod tests {
             &[("schema", "{\"type\":\"record\"}")],
             json!({"type": "avro", "encoding": "record", "writer": {"type": "record"}}),
         );
+        let confluent = format!("{avro}.confluent.KafkaConfluentSchemaRegistryAvroMessageDecoder");
+        let url = ("schema.registry.rest.url", "http://a:8081");
         check(
-            &format!("{avro}.confluent.KafkaConfluentSchemaRegistryAvroMessageDecoder"),
-            &[],
-            json!("encoding: confluent"),
+            &confluent,
+            &[url, ("cached.schema.map.capacity", "9")],
+            json!({"type": "registry", "url": "http://a:8081", "format": "avro"}),
         );
+        check(
+            &confluent,
+            &[("schema.registry.rest.url", "http://a, http://b")],
+            json!({"type": "registry", "url": ["http://a", "http://b"], "format": "avro"}),
+        );
+        check(&confluent, &[], json!("needs `decoder.prop.schema.registry.rest.url`"));
+        check(&confluent, &[url, ("schema.registry.basic.auth.user.info", "a:b")], json!("password: {env: NAME}"));
+        check(&confluent, &[url, ("schema.registry.ssl.truststore.location", "x")], json!("ca: FILE"));
+        check(&confluent, &[url, ("subject", "x")], json!("no counterpart for `decoder.prop.subject`"));
+        let json = "org.apache.pinot.plugin.inputformat.json.confluent.KafkaConfluentSchemaRegistryJsonMessageDecoder";
+        check(json, &[url], json!({"type": "registry", "url": "http://a:8081", "format": "json"}));
         check(&format!("{avro}.KafkaAvroMessageDecoder"), &[], json!("registry"));
         let protobuf = "org.apache.pinot.plugin.inputformat.protobuf";
         check(
@@ -213,7 +266,11 @@ mod tests {
             &[("jar", "x")],
             json!("no counterpart for `decoder.prop.jar`"),
         );
-        check(&format!("{protobuf}.KafkaConfluentSchemaRegistryProtoBufMessageDecoder"), &[], json!("registry"));
+        check(
+            &format!("{protobuf}.KafkaConfluentSchemaRegistryProtoBufMessageDecoder"),
+            &[url],
+            json!({"type": "registry", "url": "http://a:8081", "format": "protobuf"}),
+        );
         check("org.apache.pinot.plugin.inputformat.arrow.ArrowMessageDecoder", &[], json!({"type": "arrow"}));
         check("org.apache.pinot.plugin.inputformat.json.JSONMessageDecoder", &[], Value::Null);
         check("ArrowMessageDecoder", &[], Value::Null);

@@ -19,7 +19,7 @@ pub fn reaches(spec: &PipelineSpec) -> Vec<(String, Reach)> {
             add(format!("{at}.{key}"), source.reach().into_iter().chain(files).chain(secret).collect());
         }
         if let Some(DecoderSpec::Native(native)) = &producer.decoder {
-            add(format!("{at}.decoder"), native.file().map(|_| Reach::Files).into_iter().collect());
+            add(format!("{at}.decoder"), native.reach());
         }
         for (plugin, grants) in &producer.grants {
             add(format!("{at}.grants.{plugin}"), grants.reach());
@@ -107,6 +107,14 @@ mod tests {
         let protobuf =
             "producer: {stream: {plugin: files, topic: t}, decoder: {type: protobuf, descriptor: x.pb, message: m}}\n";
         check(protobuf, &[Reach::Files]);
+        let registry = |more: &str| {
+            format!(
+                "producer: {{stream: {{plugin: files, topic: t}}, decoder: {{type: registry, url: 'http://a:1'{more}}}}}\n"
+            )
+        };
+        check(&registry(""), &[Reach::Network]);
+        check(&registry(", token: {env: T}"), &[Reach::Network, Reach::Environment]);
+        check(&registry(", keep: schemas"), &[Reach::Network, Reach::Files]);
         for (grant, reach) in [
             ("dirs: {a: /etc}", Reach::Files),
             ("net: ['a:1']", Reach::Network),

@@ -228,7 +228,7 @@ fn missing_keys_say_what_they_are() {
     changed(
         "{type: json}",
         "{settings: {}}",
-        "E0105 s.yaml:6: `producer.decoder` has no key that says what it is; add `type: …` (json, csv, graphite, influx, arrow, avro, protobuf, syslog, raw) or `plugin: …`",
+        "E0105 s.yaml:6: `producer.decoder` has no key that says what it is; add `type: …` (json, csv, graphite, influx, arrow, avro, protobuf, registry, syslog, raw) or `plugin: …`",
     );
     added(
         "node:\n- {where: a}\n",

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use spout_guest::{
-    Backoff, Error, Result,
-    net::{Wire, trouble},
+    Error, Result,
+    net::{Broken, Server, Wire},
     secret::{Form, Secret},
 };
 
@@ -20,11 +20,10 @@ const ANSWERS: u64 = 1;
 /// A server, and the connection to it if there is one.
 #[derive(Debug)]
 pub(crate) struct Client {
-    address: String,
+    server: Server,
     username: Option<String>,
     max_message: usize,
     link: Option<Link>,
-    backoff: Backoff,
     /// Connections so far: subscriptions of one are not those of another.
     connections: u64,
 }
@@ -63,7 +62,7 @@ struct Answer {
 
 impl Client {
     pub(crate) fn new(address: String, username: Option<String>, max_message: usize) -> Self {
-        Self { address, username, max_message, link: None, backoff: Backoff::default(), connections: 0 }
+        Self { server: Server::new("nats", address), username, max_message, link: None, connections: 0 }
     }
 
     /// Which connection this is; a consumer lives no longer than its subscription.
@@ -78,23 +77,25 @@ impl Client {
 
     /// It went well: the next trouble is waited out from the shortest wait on.
     pub(crate) fn well(&mut self) {
-        self.backoff.reset();
+        self.server.well();
     }
 
     /// Asks JetStream; `None` if what was asked for is not there.
     pub(crate) fn ask(&mut self, subject: &str, request: &Json, until: Instant) -> Result<Option<Vec<u8>>> {
-        let message = self.on_link(until, |client, link| link.request(client, subject, request, until))?;
+        let message = self.on_link(until, |client, link| link.request(client, subject, &request.to_string(), until))?;
         if let Some((503, _)) = message.status() {
-            return Err(self.again("nats.unavailable", "JetStream does not answer; it may be starting, or not enabled"));
+            return Err(self
+                .server
+                .again("unavailable", "JetStream does not answer; it may be starting, or not enabled"));
         }
         let protocol = |_| Error::retriable("nats.protocol", format!("the answer of {subject} is not JSON"));
         let answer: Answer = serde_json::from_slice(&message.payload).map_err(protocol)?;
         match answer.error {
             None => Ok(Some(message.payload.to_vec())),
             Some(Refusal { code: 404, .. }) => Ok(None),
-            Some(Refusal { code: 500.., description }) => Err(self.again("nats.unavailable", &description)),
+            Some(Refusal { code: 500.., description }) => Err(self.server.again("unavailable", &description)),
             Some(Refusal { description, .. }) => {
-                Err(Error::fatal("nats.refused", format!("{} refuses {subject}: {description}", self.address)))
+                Err(self.server.fatal("refused", &format!("it refuses {subject}: {description}")))
             }
         }
     }
@@ -105,6 +106,23 @@ impl Client {
             let text = payload.to_string();
             let reply = link.subject(sid, 0);
             link.send(client, &format!("PUB {subject} {reply} {}\r\n{text}\r\n", text.len()), until)
+        })
+    }
+
+    /// Acknowledges messages by the subjects that came with them; the server has taken it when this returns.
+    pub(crate) fn acknowledge(&mut self, subjects: &[&str], until: Instant) -> Result<()> {
+        let Some((last, others)) = subjects.split_last() else { return Ok(()) };
+        let all: String = others.iter().map(|subject| format!("PUB {subject} 4\r\n+ACK\r\n")).collect();
+        self.on_link(until, |client, link| {
+            link.send(client, &all, until)?;
+            // They are taken in their order, and only this one is answered.
+            let answer = link.request(client, last, "+ACK", until)?;
+            match answer.status() {
+                None => Ok(()),
+                Some((code, says)) => Err(client
+                    .server
+                    .again("unavailable", &format!("it does not take an acknowledgment: {code} {says}"))),
+            }
         })
     }
 
@@ -141,28 +159,25 @@ impl Client {
     }
 
     fn connect(&mut self, until: Instant) -> Result<Link> {
-        let wire = Wire::connect_plain(&self.address, until)
-            .map_err(|error| trouble("nats", &self.address, &error, &mut self.backoff))?;
+        let wire = Wire::connect_plain(self.server.address(), until);
+        let wire = wire.map_err(|error| self.server.failed(&error))?;
         let mut link = Link { wire, inbox: String::new(), requests: 0 };
         let Frame::Info(info) = link.frame(self, until)? else {
-            return Err(self.again("nats.protocol", "it does not say who it is, as NATS does"));
+            return Err(self.server.again("protocol", "it does not say who it is, as NATS does"));
         };
         let info: Info = serde_json::from_slice(&info)
-            .map_err(|_| self.again("nats.protocol", "what it says of itself is not JSON"))?;
+            .map_err(|_| self.server.again("protocol", "what it says of itself is not JSON"))?;
         if info.tls_required {
             let secured = link.wire.start_tls(until);
-            secured.map_err(|error| trouble("nats", &self.address, &error, &mut self.backoff))?;
+            secured.map_err(|error| self.server.failed(&error))?;
         }
         let password = Secret::named("password").ok();
         if password.is_none() && (info.auth_required || self.username.is_some()) {
-            let what = format!("{} wants a password; grant the secret `password` under `secrets`", self.address);
-            return Err(Error::fatal("nats.denied", what));
+            let what = "it wants a password; grant the secret `password` under `secrets`";
+            return Err(self.server.fatal("denied", what));
         }
         if !info.headers {
-            return Err(Error::fatal(
-                "nats.version",
-                format!("{} has no headers: it is older than NATS 2.2", self.address),
-            ));
+            return Err(self.server.fatal("version", "it has no headers: it is older than NATS 2.2"));
         }
         self.connections += 1;
         // The server tells its clients apart by a number; with its own name, nobody else has this subject.
@@ -196,30 +211,13 @@ impl Client {
         }
     }
 
-    /// Trouble that passes.
-    fn again(&mut self, code: &str, what: &str) -> Error {
-        let message = format!("{}: {what}", self.address);
-        Error::Retriable { code: code.into(), message, after: Some(self.backoff.delay()) }
-    }
-
     /// An error that the server sent.
     fn said(&mut self, said: &str) -> Error {
         let lower = said.to_ascii_lowercase();
         if lower.contains("authoriz") || lower.contains("authent") || lower.contains("permissions") {
-            return Error::fatal("nats.denied", format!("{} says: {said}", self.address));
+            return self.server.fatal("denied", &format!("it says: {said}"));
         }
-        self.again("nats.unavailable", &format!("it says: {said}"))
-    }
-}
-
-enum Trouble {
-    Io(std::io::Error),
-    Wrong(Wrong),
-}
-
-impl From<std::io::Error> for Trouble {
-    fn from(error: std::io::Error) -> Self {
-        Self::Io(error)
+        self.server.again("unavailable", &format!("it says: {said}"))
     }
 }
 
@@ -231,20 +229,20 @@ impl Link {
 
     fn send(&mut self, client: &mut Client, text: &str, until: Instant) -> Result<()> {
         let sent = self.wire.send(text.as_bytes(), until);
-        sent.map_err(|error| trouble("nats", &client.address, &error, &mut client.backoff))
+        sent.map_err(|error| client.server.failed(&error))
     }
 
     fn frame(&mut self, client: &mut Client, until: Instant) -> Result<Frame> {
         let most = client.max_message;
-        let received = self.wire.receive(until, |got| frame(got, most).map_err(Trouble::Wrong));
+        let received = self.wire.receive(until, |got| frame(got, most).map_err(Broken::Wrong));
         received.map_err(|error| match error {
-            Trouble::Io(error) => trouble("nats", &client.address, &error, &mut client.backoff),
-            Trouble::Wrong(Wrong::Garbage(what)) => {
-                client.again("nats.protocol", &format!("it does not speak as NATS does: {what}"))
+            Broken::Io(error) => client.server.failed(&error),
+            Broken::Wrong(Wrong::Garbage(what)) => {
+                client.server.again("protocol", &format!("it does not speak as NATS does: {what}"))
             }
-            Trouble::Wrong(Wrong::TooLarge(bytes)) => Error::fatal(
-                "nats.large",
-                format!(
+            Broken::Wrong(Wrong::TooLarge(bytes)) => client.server.fatal(
+                "large",
+                &format!(
                     "a message has {bytes} bytes, more than the {most} it may have; raise the setting `maxMessage`"
                 ),
             ),
@@ -263,9 +261,9 @@ impl Link {
         }
     }
 
-    fn request(&mut self, client: &mut Client, subject: &str, request: &Json, until: Instant) -> Result<Message> {
+    fn request(&mut self, client: &mut Client, subject: &str, text: &str, until: Instant) -> Result<Message> {
         self.requests += 1;
-        let (text, reply) = (request.to_string(), self.subject(ANSWERS, self.requests));
+        let reply = self.subject(ANSWERS, self.requests);
         self.send(client, &format!("PUB {subject} {reply} {}\r\n{text}\r\n", text.len()), until)?;
         loop {
             // An answer to an earlier request is none to this one.

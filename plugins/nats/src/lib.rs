@@ -3,8 +3,11 @@
 //! A reader asks the server for a consumer that begins at a number, acknowledges nothing and is forgotten when nobody asks it: all
 //! state is the number. Whether messages were purged that were not read follows from what the server says of the stream *after* a
 //! gap was seen.
+//!
+//! Read as `acked`, a stream has a durable consumer of the server's own, and what was committed is acknowledged ([`durable`]).
 
 mod client;
+mod durable;
 mod protocol;
 mod reader;
 mod stream;
@@ -18,13 +21,14 @@ use serde::Deserialize;
 use spout_guest::{Criteria, Error, Known, Partition, Position, Result, Source, now, register};
 
 use self::client::Client;
-pub use self::reader::Reader;
+pub use self::{durable::Durable, reader::Reader};
 
 register! {
     name: "nats",
     summary: "the messages of NATS JetStream streams; the topic names them, with commas",
     asks: {net: ["*"]},
     source: Nats,
+    stream: Durable,
 }
 
 /// Settings of the source.
@@ -40,6 +44,15 @@ pub struct Settings {
     /// Most bytes of a message with its headers; a larger one stops the pipeline.
     #[serde(default = "max_message")]
     pub max_message: usize,
+    /// With `consumerType: acked`, the durable pull consumer of the stream; the name of the pipeline, if left out.
+    pub durable: Option<String>,
+    /// With `consumerType: acked`, whether to create the consumer where the stream does not have it, at `start`.
+    #[serde(default)]
+    pub create: bool,
+    /// With `create`, milliseconds after which the server hands out again what was not acknowledged: 30000, if left out.
+    pub ack_wait: Option<u64>,
+    /// With `create`, how many messages the server hands out that are not acknowledged: 20000, if left out.
+    pub max_ack_pending: Option<u64>,
 }
 
 fn max_message() -> usize {
@@ -76,25 +89,38 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte > b' ' && byte != 0x7f)
 }
 
+/// The streams that `topic` names.
+fn streams(topic: &str, settings: &Settings) -> Result<Vec<String>> {
+    let names: BTreeSet<&str> = topic.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    if names.is_empty() {
+        return Err(Error::invalid_config("the topic names no stream; write its name, or several with commas"));
+    }
+    if let Some(wrong) = names.iter().find(|name| !is_word(name) || name.contains(['.', '*', '>'])) {
+        return Err(Error::invalid_config(format!("`{wrong}` is not the name of a stream")));
+    }
+    if settings.subject.as_deref().is_some_and(|subject| !is_word(subject)) {
+        return Err(Error::invalid_config("`subject` has a blank, or nothing, in it"));
+    }
+    if settings.max_message == 0 || settings.max_message > 256 << 20 {
+        return Err(Error::invalid_config("`maxMessage` is from 1 to 268435456 bytes"));
+    }
+    Ok(names.into_iter().map(str::to_owned).collect())
+}
+
 impl Source for Nats {
     type Settings = Settings;
     type Reader = Reader;
 
     fn open(topic: &str, settings: Settings) -> Result<Self> {
-        let names: BTreeSet<&str> = topic.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-        if names.is_empty() {
-            return Err(Error::invalid_config("the topic names no stream; write its name, or several with commas"));
+        if settings.durable.is_some()
+            || settings.create
+            || settings.ack_wait.is_some()
+            || settings.max_ack_pending.is_some()
+        {
+            let what = "`durable`, `create`, `ackWait` and `maxAckPending` are for a consumer that acknowledges; add `consumerType: acked` to the stream";
+            return Err(Error::invalid_config(what));
         }
-        if let Some(wrong) = names.iter().find(|name| !is_word(name) || name.contains(['.', '*', '>'])) {
-            return Err(Error::invalid_config(format!("`{wrong}` is not the name of a stream")));
-        }
-        if settings.subject.as_deref().is_some_and(|subject| !is_word(subject)) {
-            return Err(Error::invalid_config("`subject` has a blank, or nothing, in it"));
-        }
-        if settings.max_message == 0 || settings.max_message > 256 << 20 {
-            return Err(Error::invalid_config("`maxMessage` is from 1 to 268435456 bytes"));
-        }
-        Ok(Self { streams: names.into_iter().map(str::to_owned).collect(), settings })
+        Ok(Self { streams: streams(topic, &settings)?, settings })
     }
 
     fn partitions(&mut self, known: &[Known], timeout: Duration) -> Result<Vec<Partition>> {

@@ -1,6 +1,7 @@
 //! What a server sends: lines, some followed by headers and a payload. Read as it comes, within bounds.
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use spout_guest::{Added, Messages};
 
 /// Longest line: an `INFO` of a large cluster has tens of kilobytes.
 const LINE: usize = 256 << 10;
@@ -122,6 +123,16 @@ impl Message {
         let line = head.split("\r\n").next()?.strip_prefix("NATS/1.0")?.trim();
         let (code, says) = line.split_once(' ').unwrap_or((line, ""));
         Some((code.parse().ok()?, says))
+    }
+
+    /// Adds it to `messages`.
+    pub(crate) fn add<'a>(&self, offset: u64, place: Place, messages: &'a mut Messages) -> Added<'a> {
+        let mut added = messages.add(offset, &self.payload).key(self.subject.as_bytes());
+        added = added.timestamp_ms(place.time_ns.div_euclid(1_000_000));
+        for (name, value) in self.headers() {
+            added = added.header(&name, value);
+        }
+        added
     }
 
     /// Its headers, in their order.

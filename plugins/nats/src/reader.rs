@@ -232,11 +232,7 @@ impl Reader {
         let mut messages = Messages::default();
         let (mut next, mut pending) = (start.offset, 0);
         for (place, message) in &batch.messages {
-            let mut added = messages.add(place.sequence, &message.payload).key(message.subject.as_bytes());
-            added = added.timestamp_ms(place.time_ns.div_euclid(1_000_000));
-            for (name, value) in message.headers() {
-                added = added.header(&name, value);
-            }
+            message.add(place.sequence, *place, &mut messages);
             (next, pending) = (place.sequence.saturating_add(1), place.pending);
         }
         let stream = self.known.as_ref().ok_or_else(|| protocol("a stream"))?;

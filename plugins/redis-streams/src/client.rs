@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use spout_guest::{
-    Backoff, Error, Result,
-    net::{Wire, trouble},
+    Error, Result,
+    net::{Broken, Server, Wire},
     secret::{Form, Secret},
 };
 
@@ -18,11 +18,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// A server, and the connection to it if there is one.
 #[derive(Debug)]
 pub(crate) struct Client {
-    address: String,
+    server: Server,
     username: Option<String>,
     database: u32,
     wire: Option<Wire>,
-    backoff: Backoff,
 }
 
 /// Why there is no reply.
@@ -55,15 +54,13 @@ impl Commands {
 
 impl Client {
     pub(crate) fn new(address: String, username: Option<String>, database: u32) -> Self {
-        Self { address, username, database, wire: None, backoff: Backoff::default() }
+        Self { server: Server::new("redis", address), username, database, wire: None }
     }
 
     /// Sends one command; its reply, which is no error.
     pub(crate) fn ask(&mut self, words: &[impl AsRef<[u8]>], until: Instant) -> Result<Value> {
         let reply = self.reply(words, SMALL, until).map_err(|failed| match failed {
-            Failed::TooLarge => {
-                Error::fatal("redis.large", format!("{}: a reply has more than {SMALL} bytes", self.address))
-            }
+            Failed::TooLarge => self.server.fatal("large", &format!("a reply has more than {SMALL} bytes")),
             Failed::Other(error) => error,
         })?;
         self.sound(reply)
@@ -95,13 +92,13 @@ impl Client {
         };
         let replies = exchange(&mut wire, commands, most, until).map_err(|error| self.failed(error))?;
         self.wire = Some(wire);
-        self.backoff.reset();
+        self.server.well();
         Ok(replies)
     }
 
     fn connect(&mut self, until: Instant) -> Result<Wire> {
-        let connected = Wire::connect(&self.address, until);
-        let mut wire = connected.map_err(|error| trouble("redis", &self.address, &error, &mut self.backoff))?;
+        let connected = Wire::connect(self.server.address(), until);
+        let mut wire = connected.map_err(|error| self.server.failed(&error))?;
         self.login(&mut wire, until)?;
         if self.database > 0 {
             let mut select = Commands::default();
@@ -127,7 +124,7 @@ impl Client {
         };
         let begin = format!("*{count}\r\n$4\r\nAUTH\r\n{user}${}\r\n", password.len());
         let sent = wire.send(begin.as_bytes(), until);
-        sent.map_err(|error| trouble("redis", &self.address, &error, &mut self.backoff))?;
+        sent.map_err(|error| self.server.failed(&error))?;
         wire.send_secret(&password, Form::Raw, until)?;
         let end = Commands { bytes: b"\r\n".to_vec(), count: 1 };
         let replies = exchange(wire, &end, SMALL, until).map_err(|error| match self.failed(error) {
@@ -137,7 +134,7 @@ impl Client {
         replies.into_iter().try_for_each(|reply| match reply {
             // Without a password in the server, any is one too many.
             Value::Error(said) if !said.starts_with("LOADING") => {
-                Err(Error::fatal("redis.denied", format!("{} says: {said}", self.address)))
+                Err(self.server.fatal("denied", &format!("it says: {said}")))
             }
             reply => self.sound(reply).map(drop),
         })
@@ -153,47 +150,30 @@ impl Client {
 
     /// An error that the server replied with.
     pub(crate) fn refusal(&mut self, said: &str) -> Error {
-        let message = format!("{} says: {said}", self.address);
+        let says = format!("it says: {said}");
         match said.split(' ').next().unwrap_or_default() {
-            "NOAUTH" | "WRONGPASS" | "NOPERM" => Error::fatal("redis.denied", message),
-            "MOVED" | "ASK" | "CROSSSLOT" => Error::fatal(
-                "redis.cluster",
-                format!("{message}; this plugin reads from one server: name the one that has the stream"),
+            "NOAUTH" | "WRONGPASS" | "NOPERM" => self.server.fatal("denied", &says),
+            "MOVED" | "ASK" | "CROSSSLOT" => self.server.fatal(
+                "cluster",
+                &format!("{says}; this plugin reads from one server: name the one that has the stream"),
             ),
-            "WRONGTYPE" => Error::fatal("redis.type", format!("{message}; the topic names a key that is not a stream")),
+            "WRONGTYPE" => self.server.fatal("type", &format!("{says}; the topic names a key that is not a stream")),
             "LOADING" | "BUSY" | "TRYAGAIN" | "MASTERDOWN" | "CLUSTERDOWN" | "UNKILLABLE" | "MISCONF" => {
-                self.unavailable(message)
+                self.server.again("unavailable", &says)
             }
-            _ if said.contains("max number of clients") => self.unavailable(message),
-            _ => Error::fatal("redis.refused", message),
+            _ if said.contains("max number of clients") => self.server.again("unavailable", &says),
+            _ => self.server.fatal("refused", &says),
         }
     }
 
-    fn unavailable(&mut self, message: String) -> Error {
-        Error::Retriable { code: "redis.unavailable".into(), message, after: Some(self.backoff.delay()) }
-    }
-
-    fn failed(&mut self, error: Trouble) -> Failed {
+    fn failed(&mut self, error: Broken<Wrong>) -> Failed {
         match error {
-            Trouble::Io(error) => Failed::Other(trouble("redis", &self.address, &error, &mut self.backoff)),
-            Trouble::Wrong(Wrong::TooLarge) => Failed::TooLarge,
-            Trouble::Wrong(Wrong::Garbage(what)) => Failed::Other(Error::Retriable {
-                code: "redis.protocol".into(),
-                message: format!("{} does not speak as Redis does: {what}", self.address),
-                after: Some(self.backoff.delay()),
-            }),
+            Broken::Io(error) => Failed::Other(self.server.failed(&error)),
+            Broken::Wrong(Wrong::TooLarge) => Failed::TooLarge,
+            Broken::Wrong(Wrong::Garbage(what)) => {
+                Failed::Other(self.server.again("protocol", &format!("it does not speak as Redis does: {what}")))
+            }
         }
-    }
-}
-
-enum Trouble {
-    Io(std::io::Error),
-    Wrong(Wrong),
-}
-
-impl From<std::io::Error> for Trouble {
-    fn from(error: std::io::Error) -> Self {
-        Self::Io(error)
     }
 }
 
@@ -202,12 +182,12 @@ fn exchange(
     commands: &Commands,
     most: usize,
     until: Instant,
-) -> std::result::Result<Vec<Value>, Trouble> {
+) -> std::result::Result<Vec<Value>, Broken<Wrong>> {
     wire.send(&commands.bytes, until)?;
     let mut replies = Vec::new();
     for _ in 0..commands.count {
         let mut parser = Parser::new(most);
-        replies.push(wire.receive(until, |got| parser.advance(got).map_err(Trouble::Wrong))?);
+        replies.push(wire.receive(until, |got| parser.advance(got).map_err(Broken::Wrong))?);
     }
     Ok(replies)
 }

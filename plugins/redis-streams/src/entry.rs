@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use serde_json::Value as Json;
-use spout_guest::Messages;
+use spout_guest::{Added, Messages};
 
 use crate::{id::EntryId, resp::Value};
 
@@ -56,8 +56,22 @@ pub(crate) fn entries(list: Value) -> Option<Vec<Entry>> {
     items.into_iter().map(entry).collect()
 }
 
+/// The reply to `XAUTOCLAIM`: from which id on to claim next, and entries. Those that are gone are left out by servers before Redis 7.
+pub(crate) fn claimed(reply: Value) -> Option<(EntryId, Vec<Entry>)> {
+    let Value::Array(parts) = reply else { return None };
+    let mut parts = parts.into_iter();
+    let next = parts.next()?.text()?.parse().ok()?;
+    let Value::Array(items) = parts.next()? else { return None };
+    let there = items.into_iter().filter(|item| *item != Value::Null);
+    Some((next, there.map(entry).collect::<Option<_>>()?))
+}
+
 fn entry(item: Value) -> Option<Entry> {
     let Value::Array(parts) = item else { return None };
+    // Of one that was deleted and not acknowledged there is only the id.
+    if let [id, Value::Null] = parts.as_slice() {
+        return Some(Entry { id: id.text()?.parse().ok()?, fields: Vec::new() });
+    }
     let [id, Value::Array(texts)] = parts.as_slice() else { return None };
     let pair = |pair: &[Value]| match pair {
         [name, value] => Some((name.bytes()?.clone(), value.bytes()?.clone())),
@@ -73,12 +87,17 @@ impl Entry {
         fields.sum::<usize>() + 32
     }
 
+    /// Whether it was deleted, while somebody was to acknowledge it.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.fields.is_empty()
+    }
+
     fn field(&self, wanted: &str) -> Option<&Bytes> {
         self.fields.iter().find(|(name, _)| name == wanted.as_bytes()).map(|(_, value)| value)
     }
 
     /// Adds it to `messages`.
-    pub(crate) fn add(&self, offset: u64, form: &Form, messages: &mut Messages) {
+    pub(crate) fn add<'a>(&self, offset: u64, form: &Form, messages: &'a mut Messages) -> Added<'a> {
         let (value, fault) = match &form.value {
             None => self.object(),
             Some(name) => match self.field(name) {
@@ -92,8 +111,9 @@ impl Entry {
         if let Ok(ms) = i64::try_from(self.id.ms) {
             added = added.timestamp_ms(ms);
         }
-        if let Some(key) = form.key.as_ref().and_then(|name| self.field(name)) {
-            added.key(key);
+        match form.key.as_ref().and_then(|name| self.field(name)) {
+            Some(key) => added.key(key),
+            None => added,
         }
     }
 

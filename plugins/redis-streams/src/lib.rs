@@ -1,11 +1,12 @@
 //! `redis-streams`: the entries of Redis streams, each stream a partition, read with `XREAD` and replayable as long as they are
-//! kept.
+//! kept; or all streams read as a consumer of a group, whose entries are acknowledged ([`group`]).
 //!
 //! Offsets are made of ids ([`id`]). Whether entries were trimmed that were not read follows from what the server says of a stream
 //! *after* they were read ([`info`]): trimming takes from the front, so what is still there then was there before.
 
 mod client;
 mod entry;
+mod group;
 mod id;
 mod info;
 mod reader;
@@ -25,13 +26,14 @@ use self::{
     id::{Added, EntryId, Place},
     topic::Topic,
 };
-pub use self::{reader::Reader, settings::Settings};
+pub use self::{group::Group, reader::Reader, settings::Settings};
 
 register! {
     name: "redis-streams",
     summary: "the entries of Redis streams; the topic names their keys, with commas, or is a pattern",
     asks: {net: ["*"]},
     source: RedisStreams,
+    stream: Group,
 }
 
 /// The streams of a topic.
@@ -44,6 +46,7 @@ impl SharedSource for RedisStreams {
 
     fn open(topic: &str, settings: Settings) -> Result<Self> {
         settings.check()?;
+        settings.without_group()?;
         let client = Client::new(settings.address, settings.username, settings.database);
         let form = Form { value: settings.value, key: settings.key };
         Ok(Self(Reader::new(client, Topic::parse(topic)?, form, settings.max_entry)))

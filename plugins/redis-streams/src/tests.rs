@@ -1,39 +1,28 @@
 //! The source against servers that misbehave; tests/suite/redis_streams.rs has it against a real one.
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    net::TcpListener,
-    thread,
-    time::Duration,
-};
+use std::time::Duration;
 
-use spout_guest::{Answered, Error, Limits, Position, SharedReader as _, SharedSource, testing};
+use spout_guest::{
+    Answered, Checkpoint, Error, Limits, Messages, Position, Progress, SharedReader as _, SharedSource, Start,
+    StreamConsumer, testing,
+    testing::{Network, Peer},
+};
 
 use super::*;
 
 const LIMITS: Limits = Limits { messages: 100, bytes: 1 << 20, timeout: Duration::ZERO };
+const ADDRESS: &str = "redis:6379";
 
 /// A server of one connection that answers each command, by its name and number, with what `answers` says, and closes after
 /// them.
-fn server(answers: Vec<(&'static str, Vec<u8>)>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(|line| line.ok());
-        for (command, answer) in answers {
-            if lines.by_ref().find(|line| line == command).is_none() {
-                return;
-            }
-            stream.write_all(&answer).unwrap();
-        }
-    });
-    address
+fn server(answers: Vec<(&'static str, Vec<u8>)>) -> Peer {
+    answers.into_iter().fold(Peer::new(), |peer, (command, answer)| peer.hears(command).says(answer)).closes()
 }
 
 fn fetch(answers: Vec<(&'static str, Vec<u8>)>, start: Position) -> Result<Vec<Answered>> {
-    let address = server(answers);
-    let settings = testing::settings(&[("address", &address), ("maxEntry", "10000")]).unwrap();
+    let network = Network::new();
+    network.peer(ADDRESS, server(answers));
+    let settings = testing::settings(&[("address", ADDRESS), ("maxEntry", "10000")]).unwrap();
     let mut reader = RedisStreams::open("s", settings).unwrap().into_reader().unwrap();
     reader.fetch(&[(Partition::named("s").id, start)], LIMITS)
 }
@@ -128,14 +117,9 @@ fn bad_servers_are_errors_that_say_what_to_do() {
 #[test]
 fn an_entry_that_is_too_large_says_so() {
     let huge = b"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$999999999\r\n".to_vec();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            stream.unwrap().write_all(&huge).unwrap();
-        }
-    });
-    let settings = testing::settings(&[("address", &address), ("maxEntry", "10000")]).unwrap();
+    let network = Network::new();
+    network.peer(ADDRESS, Peer::new().says(huge).every_time());
+    let settings = testing::settings(&[("address", ADDRESS), ("maxEntry", "10000")]).unwrap();
     let mut reader = RedisStreams::open("s", settings).unwrap().into_reader().unwrap();
     let error = reader.fetch(&[(Partition::named("s").id, Position::at(0))], LIMITS).unwrap_err();
     assert!(matches!(&error, Error::Fatal { code, .. } if code == "redis.large"), "{error}");
@@ -147,4 +131,128 @@ fn wrong_settings_are_refused() {
     assert!(testing::settings::<Settings>(&[("address", "a:1"), ("adress", "a:1")]).is_err());
     let none = testing::settings(&[("address", "a:1"), ("maxEntry", "0")]).unwrap();
     assert!(matches!(RedisStreams::open("s", none), Err(Error::InvalidConfig { .. })));
+    let group = testing::settings(&[("address", "a:1"), ("group", "g")]).unwrap();
+    let refused = RedisStreams::open("s", group).unwrap_err().to_string();
+    assert!(refused.contains("consumerType: acked"), "{refused}");
+    for wrong in [("group", ""), ("consumer", ""), ("minIdle", "0")] {
+        let wrong = testing::settings(&[("address", "a:1"), wrong]).unwrap();
+        assert!(matches!(Group::open("s", "p", Start::Earliest, wrong), Err(Error::InvalidConfig { .. })));
+    }
+}
+
+fn group(more: &[(&str, &str)]) -> Group {
+    let settings = [&[("address", ADDRESS), ("group", "g"), ("maxEntry", "10000")], more].concat();
+    Group::open("s", "pipeline", Start::Earliest, testing::settings(&settings).unwrap()).unwrap()
+}
+
+/// What a server says of a group that is not behind.
+fn standing() -> Vec<u8> {
+    b"*1\r\n*6\r\n+name\r\n+g\r\n+pending\r\n:2\r\n+lag\r\n:5\r\n".to_vec()
+}
+
+fn ids(messages: &Messages) -> Vec<String> {
+    let header = |at: usize| messages.headers(at).find(|(name, _)| *name == "id").map(|(_, value)| value.to_vec());
+    (0..messages.len()).map(|at| String::from_utf8(header(at).unwrap()).unwrap()).collect()
+}
+
+const NOTHING: &[u8] = b"*-1\r\n";
+
+#[test]
+fn a_group_reads_its_own_entries_first_and_acknowledges_after_the_commit() {
+    let network = Network::new();
+    let answers = vec![
+        ("XINFO", standing()),
+        ("XREADGROUP", entries(&["1-0", "2-0"])),
+        ("XREADGROUP", entries(&[])),
+        ("XREADGROUP", entries(&["3-0"])),
+        ("XACK", b":2\r\n".to_vec()),
+        ("XREADGROUP", NOTHING.to_vec()),
+    ];
+    network.peer(ADDRESS, server(answers));
+    let mut group = group(&[]);
+    let (first, _) = group.next(LIMITS).unwrap();
+    assert_eq!(ids(&first), ["1-0", "2-0"]);
+    let checkpoint = group.checkpoint().unwrap();
+    let (end, progress) = group.next(LIMITS).unwrap();
+    assert_eq!((end.len(), progress), (0, Progress::Idle));
+    let (new, _) = group.next(LIMITS).unwrap();
+    assert_eq!((ids(&new), new.offsets()), (vec!["3-0".to_owned()], &[2][..]));
+    // A checkpoint of another instance, and one that is told of twice, acknowledge nothing.
+    group.committed(Checkpoint { extra: Some(b"another 3".to_vec()), ..Checkpoint::default() }).unwrap();
+    group.committed(checkpoint.clone()).unwrap();
+    group.committed(checkpoint).unwrap();
+    group.next(LIMITS).unwrap();
+    let heard = String::from_utf8(network.heard(ADDRESS).remove(0)).unwrap();
+    assert_eq!(heard.matches("XACK").count(), 1, "{heard}");
+    assert!(heard.contains("XACK\r\n$1\r\ns\r\n$1\r\ng\r\n$3\r\n1-0\r\n$3\r\n2-0\r\n"), "{heard}");
+    assert!(!heard.contains("XGROUP") && heard.contains("$5\r\nspout\r\n"), "{heard}");
+    assert!(testing::take_metrics().contains(&("behind".to_owned(), 5.0)));
+}
+
+#[test]
+fn a_reply_that_is_cut_or_spoilt_anywhere_loses_no_entry_and_doubles_none() {
+    let whole = || {
+        let answers = vec![
+            ("XINFO", standing()),
+            ("XREADGROUP", entries(&["1-0", "2-0"])),
+            ("XREADGROUP", entries(&[])),
+            ("XREADGROUP", entries(&["3-0"])),
+        ];
+        server(answers)
+    };
+    // Whatever was given on the first connection is this consumer's, and comes again on the next ones.
+    let again = || {
+        let (all, rest) = (entries(&["1-0", "2-0", "3-0"]), entries(&["2-0", "3-0"]));
+        let from = |id: &str| format!("$3\r\n{id}\r\n");
+        let peer = Peer::new().whenever("XINFO", standing()).whenever(from("0-0"), all).whenever(from("1-0"), rest);
+        let last = peer.whenever(from("2-0"), entries(&["3-0"])).whenever(from("3-0"), entries(&[]));
+        last.whenever("$1\r\n>\r\n", NOTHING).every_time()
+    };
+    let check = |peer: Peer, what: &str| {
+        let network = Network::new();
+        network.peer(ADDRESS, peer);
+        network.peer(ADDRESS, again());
+        let (mut group, mut found) = (group(&[]), Vec::new());
+        for _ in 0..12 {
+            match group.next(LIMITS) {
+                Ok((messages, _)) => found.extend(ids(&messages)),
+                Err(Error::Retriable { .. }) => {}
+                Err(other) => panic!("{what}: {other}"),
+            }
+        }
+        found.sort();
+        assert_eq!(found, ["1-0", "2-0", "3-0"], "{what}");
+    };
+    for at in 0..whole().length() {
+        check(whole().cut_at(at), &format!("cut at {at}"));
+    }
+    check(whole().in_pieces(1), "in pieces");
+    check(Peer::new().says("HTTP/1.1 400 Bad Request\r\n\r\n"), "garbage");
+    check(Peer::new().delays(Duration::from_secs(60)).says("+PONG\r\n"), "silence");
+    check(Peer::refusing(), "refused");
+}
+
+#[test]
+fn what_was_deleted_is_acknowledged_and_what_others_left_is_claimed() {
+    let network = Network::new();
+    let gone = b"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*-1\r\n".to_vec();
+    let claimed = b"*3\r\n$3\r\n0-0\r\n*2\r\n*2\r\n$3\r\n7-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n*-1\r\n*0\r\n".to_vec();
+    let answers = vec![
+        ("XGROUP", b"-BUSYGROUP Consumer Group name already exists\r\n".to_vec()),
+        ("XAUTOCLAIM", claimed),
+        ("XINFO", standing()),
+        ("XREADGROUP", gone),
+    ];
+    network.peer(ADDRESS, server(answers));
+    let mut group = group(&[("create", "true"), ("minIdle", "5000")]);
+    let (messages, _) = group.next(LIMITS).unwrap();
+    assert_eq!(ids(&messages), ["7-0"]);
+    group.next(LIMITS).unwrap();
+    assert!(testing::take_log().iter().any(|(_, line)| line.contains("1-0 of s was deleted")));
+    let none = group.next(LIMITS).unwrap_err();
+    assert!(matches!(none, Error::Retriable { .. }), "{none}");
+    // There has to be a group.
+    network.peer(ADDRESS, Peer::new().says("-NOGROUP No such key 's' or consumer group 'g'\r\n"));
+    let error = group.next(LIMITS).unwrap_err().to_string();
+    assert!(error.contains("redis.group"), "{error}");
 }

@@ -152,7 +152,7 @@ impl Client {
     /// If the URL is none, the server cannot be reached, answers too late, too much, or something other than HTTP. What status
     /// the response has does not matter here.
     pub fn send(&self, request: &Request<'_>) -> Result<Response, HttpError> {
-        let until = Instant::now() + self.timeout;
+        let until = crate::now() + self.timeout;
         let (mut url, mut method, mut body) = (request.url.to_owned(), request.method, request.body);
         let mut headers = request.headers.to_vec();
         let mut secret = self.secret.as_ref();
@@ -198,7 +198,7 @@ impl Client {
         } else {
             head.extend_from_slice(b"\r\n");
         }
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.saturating_duration_since(crate::now());
         let stream = Connection::open(&url.address, left)?;
         if url.secure && !stream.is_secure() {
             let what = format!("the spec gives `{}` no TLS; name it as an endpoint with `tls: true`", url.address);
@@ -310,7 +310,7 @@ struct Until {
 
 impl Until {
     fn left(&self) -> io::Result<Duration> {
-        let left = self.until.saturating_duration_since(Instant::now());
+        let left = self.until.saturating_duration_since(crate::now());
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
     }
 

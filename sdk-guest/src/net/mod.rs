@@ -33,6 +33,7 @@ mod body;
 mod client;
 pub(crate) mod connection;
 mod head;
+mod server;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,7 @@ use std::time::Duration;
 pub use self::{
     client::{Client, HttpError, Request, Response},
     connection::Connection,
+    server::{Broken, Server},
     tcp::{TcpListener, TcpStream},
     url::escaped,
     wire::{Wire, trouble},

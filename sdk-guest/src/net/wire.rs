@@ -115,7 +115,7 @@ impl Wire {
 
 /// The time that is left, of which there is some.
 fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
+    let left = until.saturating_duration_since(crate::now());
     if left.is_zero() {
         Err(io::Error::new(io::ErrorKind::TimedOut, "the server did not answer in time"))
     } else {

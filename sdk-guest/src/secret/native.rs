@@ -72,13 +72,13 @@ impl Secret {
         struct Whole<'a>(&'a mut hosted::Connection, Instant);
         impl io::Write for Whole<'_> {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0.send(bytes, self.1.saturating_duration_since(Instant::now()))
+                self.0.send(bytes, self.1.saturating_duration_since(crate::now()))
             }
             fn flush(&mut self) -> io::Result<()> {
                 Ok(())
             }
         }
-        Ok(Whole(to, Instant::now() + within).write_all(&self.written(form))?)
+        Ok(Whole(to, crate::now() + within).write_all(&self.written(form))?)
     }
 
     pub(super) fn hmac(&self, hash: Hash, data: &[u8]) -> Vec<u8> {

@@ -4,6 +4,8 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod conformance;
 #[cfg(not(target_arch = "wasm32"))]
+pub(crate) mod network;
+#[cfg(not(target_arch = "wasm32"))]
 mod reading;
 #[cfg(not(target_arch = "wasm32"))]
 mod repo;
@@ -17,6 +19,7 @@ use serde::de::DeserializeOwned;
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::{
     conformance::conformance,
+    network::{Network, Peer},
     reading::{fetch, read_all, serve},
     repo::{Repo, transform},
     running::{Running, Saved},

@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
+use spout_producer::DecoderSpec;
 use spout_spec::Loaded;
 
 /// What is read on any machine: libraries, certificates, names, time zones, and what the runtime asks of the system.
@@ -163,6 +164,11 @@ impl Named {
             let consumer = serde_json::to_value(consumer).unwrap_or_default();
             if let Some(file) = consumer.get("path").and_then(Value::as_str) {
                 self.written(&loaded.resolve(Path::new(file)));
+            }
+        }
+        for (_, producer) in spec.producers() {
+            if let Some(DecoderSpec::Native(native)) = &producer.decoder {
+                native.keeps().into_iter().for_each(|dir| self.makes(&loaded.resolve(dir)));
             }
         }
         if spec.spout.service.is_some() {

@@ -52,7 +52,8 @@ Everything the plugin is gets tried, or what the flags name:
               same rows and the same bytes of state however they are cut, with restarts from the state
   a source    over its own topic: the same messages at any position that it returned before, a few or many at a time,
               alone or with other partitions
-  a stream    the same from its checkpoints
+  a stream    the same from its checkpoints; one that is acknowledged: half of some messages is acknowledged, and those alone are
+              gone, so give it a group or a queue of its own
   a spout     or a command, as the spec runs it, on stores in memory: whole, then killed between its commits, and within them;
               each time it goes on from its marker, and at each marker there are the files of the whole run; a trusted program has
               no SPOUT_SERVER there
@@ -158,6 +159,7 @@ impl Test {
                 World::Decoder => trial.decoder(&self.messages()?).await,
                 World::Handler => trial.handler(&self.rows(&plugin, &grants, offers).await?).await,
                 World::Source => trial.source().await,
+                World::StreamSource if offer.is_acked() => trial.acked().await,
                 World::StreamSource => trial.stream().await,
                 World::SelfDriven | World::Transformer | World::Command => continue,
             };

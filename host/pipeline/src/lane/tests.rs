@@ -47,6 +47,7 @@ fn lane(fetcher: Once, json: &str) -> (Lane, mpsc::UnboundedReceiver<LaneEvent>)
         metadata: Vec::new(),
         pin: SchemaPin::default(),
         base: std::path::PathBuf::new(),
+        schemas: Default::default(),
     };
     let (sender, events) = mpsc::unbounded_channel();
     let shared = Shared::new("p", sender, 0, 1_000_000, &CancellationToken::new());

@@ -136,6 +136,7 @@ async fn decoders(rehearsal: &Rehearsal, test: &TestSpec, index: usize) -> Decod
         metadata: source.as_ref().map(|source| source.spec.metadata().to_vec()).unwrap_or_default(),
         pin: SchemaPin::new(declared.clone()),
         base: rehearsal.base.clone(),
+        schemas: Default::default(),
     };
     if test.decodes() {
         return factory;

@@ -41,6 +41,7 @@ async fn read(table: &TestTable, base: &Path, wrong: &mut Vec<Problem>) -> Resul
         metadata: Vec::new(),
         pin: SchemaPin::new(declared.clone()),
         base: base.to_owned(),
+        schemas: Default::default(),
     };
     let mut messages = rows::objects(given);
     let next = messages.len() as u64;

@@ -140,6 +140,15 @@ fn fault_of<U: Unpack>(message: u32, kind: &str, reason: &str) -> RowFault {
     fault(message, &format!("{}.{kind}", U::NAME), reason)
 }
 
+/// The columns that batches of `schema` settle.
+///
+/// # Errors
+/// As [`settle`].
+pub(super) fn columns_of(schema: SchemaRef) -> Result<SchemaRef, String> {
+    let plain = branches::plain(RecordBatch::new_empty(schema)).map_err(|error| error.to_string())?;
+    settle(plain.schema_ref()).map(Arc::new)
+}
+
 /// `schema` with the types that every format and reader of a repo knows.
 pub(super) fn settle(schema: &Schema) -> Result<Schema, String> {
     within_limits(schema)?;

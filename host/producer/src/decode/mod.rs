@@ -24,15 +24,19 @@ use std::{path::PathBuf, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
-    datatypes::{Schema, SchemaRef},
+    datatypes::{Field, Schema, SchemaRef},
 };
 use spout_base::bounded;
 use spout_codec::UnknownField;
 
-use self::{evolve::with_added, native::is_settled, plugin::PluginDecoding};
+use self::{
+    evolve::with_added,
+    native::{Patience, Shelf, is_settled},
+    plugin::PluginDecoding,
+};
 pub use self::{
     keep::Change,
-    native::{ArrowSpec, JsonSpec, NativeDecoder},
+    native::{ArrowSpec, JsonSpec, NativeDecoder, RegistryError, RegistrySpec, Schemas},
     pin::{SchemaGuard, SchemaPin},
     union::{Member, PRODUCER, Union},
 };
@@ -57,6 +61,8 @@ pub struct DecoderFactory {
     pub pin: SchemaPin,
     /// Directory of the spec, where paths of schemas and descriptors start.
     pub base: PathBuf,
+    /// Schemas that its decoders have from a registry.
+    pub schemas: Schemas,
 }
 
 /// Decodes the messages of one partition.
@@ -158,7 +164,11 @@ impl DecoderFactory {
                 match (&self.spec, pinned) {
                     (DecoderSpec::Plugin(spec), pinned) if spec.says_columns() => self.output(None).await.or(pinned)?,
                     (_, Some(pinned)) => pinned,
-                    (DecoderSpec::Native(native), None) => native.usual()?,
+                    (DecoderSpec::Native(native), None) => match native.usual() {
+                        Some(usual) => usual,
+                        // A registry that does not answer now says it later, with the first messages.
+                        None => self.registered(Patience::Once).await.ok().flatten()?,
+                    },
                     (DecoderSpec::Plugin(_), None) => self.output(None).await?,
                 }
             }
@@ -182,19 +192,58 @@ impl DecoderFactory {
     /// # Errors
     /// [`Error::Unsettled`] if it declares others than those that are settled.
     pub async fn add_declared(&self) -> Result<Option<SchemaRef>, Error> {
-        if !matches!(self.spec, DecoderSpec::Plugin(_)) || !self.decodes || self.says_columns() {
+        if !self.decodes || self.says_columns() {
             return Ok(None);
         }
         let mut pin = self.pin.hold().await;
         let Some(settled) = pin.as_ref().filter(|schema| is_settled(Some(schema))) else { return Ok(None) };
-        let Some(declared) = self.output(Some(settled)).await else { return Ok(None) };
-        let added = keep::added(settled, &declared).map_err(|change| self.unsettled(change))?;
+        let added = match self.spec {
+            DecoderSpec::Native(_) => self.registered_beyond(settled).await?,
+            DecoderSpec::Plugin(_) => {
+                let Some(declared) = self.output(Some(settled)).await else { return Ok(None) };
+                keep::added(settled, &declared).map_err(|change| self.unsettled(change))?
+            }
+        };
         if added.is_empty() {
             return Ok(None);
         }
         let added: SchemaRef = Arc::new(Schema::new(added));
         *pin = Some(with_added(Arc::clone(settled), Some(&added)));
         Ok(Some(added))
+    }
+
+    /// The registry of its messages' schemas, if they are in one.
+    fn shelf(&self) -> Result<Option<Arc<Shelf>>, Error> {
+        match &self.spec {
+            DecoderSpec::Native(native) => {
+                native.registry().map(|spec| self.schemas.open(spec, &self.base, &self.topic)).transpose()
+            }
+            DecoderSpec::Plugin(_) => Ok(None),
+        }
+    }
+
+    /// The columns that a registry says.
+    async fn registered(&self, patience: Patience) -> Result<Option<SchemaRef>, Error> {
+        match self.shelf()? {
+            Some(shelf) => shelf.columns(patience).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The columns that a registry says beyond those that are settled. One that went stays, and one of another type keeps its own:
+    /// messages of earlier schemas still come.
+    async fn registered_beyond(&self, settled: &SchemaRef) -> Result<Vec<Arc<Field>>, Error> {
+        let now = match self.registered(Patience::Once).await {
+            Ok(now) => now,
+            // Schemas that are known need no registry.
+            Err(error @ Error::Registry(RegistryError::Silent { .. })) => {
+                tracing::warn!("columns that were added since are not known: {error}");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let new = |field: &&Arc<Field>| settled.field_with_name(field.name()).is_err();
+        Ok(now.iter().flat_map(|now| now.fields().iter()).filter(new).cloned().collect())
     }
 
     /// Whether the spec itself says the columns, so that other columns are what its author wants.
@@ -225,7 +274,12 @@ impl DecoderFactory {
                         Some(read.map_err(|source| Error::File { decoder: self.name().into(), path, source })?)
                     }
                 };
-                let opened = native.open(file.as_deref(), pinned);
+                let shelf = self.shelf()?;
+                let registered = match &shelf {
+                    Some(shelf) if pinned.is_none() && !self.says_columns() => shelf.columns(Patience::Long).await?,
+                    _ => None,
+                };
+                let opened = native.open(file.as_deref(), pinned.or(registered.as_ref()), shelf.as_ref());
                 Ok(Running::Native(opened.map_err(|reason| self.refused(reason))?))
             }
             DecoderSpec::Plugin(spec) => {
@@ -273,6 +327,9 @@ impl Decoder {
     pub async fn decode(&mut self, messages: Messages, span: Span) -> Result<Batch, Error> {
         let aside = set_aside::separate(&messages);
         let given = aside.as_ref().map_or(&messages, |aside| &aside.sound);
+        if let Some(shelf) = self.factory.shelf()? {
+            shelf.prepare(given, Patience::Long).await?;
+        }
         let rows = match (given.is_empty(), &mut self.running) {
             (true, _) => Rows::none(),
             (false, Some(running)) => running.decode(given, &span).await?,

@@ -21,6 +21,7 @@ use crate::{error::Error, print::Printer};
     group(ArgGroup::new("what").required(true).args(["source", "stream", "spout", "transform", "command", "decoder", "handler"])),
     after_help = "Examples:
   spout plugin new at-least --handler                       in plugins/at-least, next to the others of this tree
+  spout plugin new lines --source --net                     a source that asks a server
   spout plugin new feed --spout                             a source that makes its own commits
   spout plugin new upper --transform                        makes files of each file of another repo
   spout plugin new count --command --lang python            a program that writes tar archives
@@ -37,6 +38,9 @@ pub(super) struct New {
     name: String,
     #[command(flatten)]
     kind: Kind,
+    /// With --source, one that asks a server over the network, with a network in memory for its tests. Rust only.
+    #[arg(long, requires = "source")]
+    net: bool,
     /// Language to write it in.
     #[arg(long, value_enum, default_value_t = Lang::Rust)]
     lang: Lang,
@@ -78,8 +82,13 @@ impl New {
             let what = format!("{} exists; choose another name, or a directory with --dir", dir.display());
             return Err(usage(what).into());
         }
+        if self.net && self.lang != Lang::Rust {
+            return Err(
+                usage("there is an example with a network in Rust only; leave out --lang, or --net".into()).into()
+            );
+        }
         let written = match self.lang {
-            Lang::Rust => rust::files(self.kind, &self.name, &dir, self.sdk.as_ref())?,
+            Lang::Rust => rust::files((self.kind, self.net), &self.name, &dir, self.sdk.as_ref())?,
             Lang::Python => python::files(self.kind, &dir)?,
             Lang::C => c::files(self.kind)?,
         };
@@ -90,7 +99,8 @@ impl New {
         if printer.json() {
             return printer.value(&serde_json::json!({"plugin": self.name, "dir": dir}));
         }
-        let (name, dir, change, line) = (&self.name, dir.display(), written.change, line(self.kind, &self.name));
+        let (name, dir, change, line) =
+            (&self.name, dir.display(), written.change, line(self.kind, self.net, &self.name));
         let test = written.test.map(|test| format!(" try it with `{test}`,")).unwrap_or_default();
         printer.line(format!(
             "{name} is in {dir}: change {dir}/{change},{test} build it with `spout plugin build {dir}`, and use it in a spec:\n  {line}"
@@ -99,8 +109,13 @@ impl New {
 }
 
 /// The line of a spec that uses the example.
-fn line(kind: Kind, name: &str) -> String {
-    if kind.source {
+fn line(kind: Kind, net: bool, name: &str) -> String {
+    if net {
+        let server = "localhost:7000";
+        format!(
+            "stream: {{plugin: {name}, topic: t, settings: {{address: \"{server}\"}}}}, and grants: {{{name}: {{net: [\"{server}\"]}}}}"
+        )
+    } else if kind.source {
         format!("stream: {{plugin: {name}, topic: t, settings: {{partitions: 2, lines: 1000}}}}")
     } else if kind.stream {
         format!("stream: {{plugin: {name}, topic: t, consumerType: highlevel, settings: {{lines: 1000}}}}")
@@ -137,17 +152,19 @@ fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// What the examples import or declare.
-const TAKEN: [&str; 40] = [
+const TAKEN: [&str; 46] = [
     "Annotated",
     "Answer",
     "Array",
     "Batch",
     "Checkpoint",
     "Commit",
+    "Criteria",
     "DataType",
     "Decoded",
     "Decoder",
     "Duration",
+    "Error",
     "Fault",
     "Fetched",
     "Field",
@@ -157,9 +174,11 @@ const TAKEN: [&str; 40] = [
     "Known",
     "Limits",
     "Messages",
+    "Network",
     "Opening",
     "Output",
     "Partition",
+    "Peer",
     "Pfs",
     "Position",
     "Progress",
@@ -169,6 +188,7 @@ const TAKEN: [&str; 40] = [
     "Rows",
     "Schema",
     "Self",
+    "Server",
     "Settings",
     "Source",
     "Spout",
@@ -178,6 +198,7 @@ const TAKEN: [&str; 40] = [
     "StreamConsumer",
     "Tests",
     "Transformer",
+    "Wire",
 ];
 
 /// `web-log` as `WebLog`.

@@ -12,7 +12,12 @@ use crate::{error::Error, plugin::kind::Kind};
 const SDK: &str = "spout-guest";
 
 /// The files of a crate in `dir`.
-pub(super) fn files(kind: Kind, name: &str, dir: &Path, sdk: Option<&PathBuf>) -> Result<Written, Error> {
+pub(super) fn files(
+    (kind, net): (Kind, bool),
+    name: &str,
+    dir: &Path,
+    sdk: Option<&PathBuf>,
+) -> Result<Written, Error> {
     let test = Some(format!("cargo test --manifest-path {}/Cargo.toml", dir.display()));
     if kind.command {
         let code = include_str!("rust/command.rs.txt").to_owned();
@@ -20,7 +25,9 @@ pub(super) fn files(kind: Kind, name: &str, dir: &Path, sdk: Option<&PathBuf>) -
         return Ok(Written { files, change: "src/main.rs", test });
     }
     let sdk = sdk_from(dir, sdk)?;
-    let code = if kind.source {
+    let code = if net {
+        include_str!("rust/source_net.rs.txt")
+    } else if kind.source {
         include_str!("rust/source.rs.txt")
     } else if kind.stream {
         include_str!("rust/stream.rs.txt")

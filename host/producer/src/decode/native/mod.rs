@@ -10,6 +10,7 @@ mod influx;
 mod json;
 mod protobuf;
 mod raw;
+mod registry;
 mod syslog;
 
 use std::{
@@ -19,10 +20,15 @@ use std::{
 };
 
 use ::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use spout_base::bounded;
+use spout_base::{bounded, reach::Reach};
 use spout_codec::{Evolve, Unknown};
 
-pub use self::{arrow::ArrowSpec, json::JsonSpec};
+pub(super) use self::registry::{Patience, Shelf};
+pub use self::{
+    arrow::ArrowSpec,
+    json::JsonSpec,
+    registry::{RegistryError, RegistrySpec, Schemas},
+};
 use self::{csv::is_open, raw::RawSpec};
 use super::{Native, evolve::with_added};
 use crate::{CsvStyle, SchemaText};
@@ -74,6 +80,26 @@ pub(crate) trait DecoderKind: Debug + Sync {
         None
     }
 
+    /// Whether columns may be added while it runs.
+    fn evolves(&self) -> bool {
+        self.named().is_some_and(|named| named.evolve.adds())
+    }
+
+    /// The registry that has the schemas of its messages.
+    fn registry(&self) -> Option<&RegistrySpec> {
+        None
+    }
+
+    /// What of the machine it reaches.
+    fn reach(&self) -> Vec<Reach> {
+        self.file().map(|_| Reach::Files).into_iter().collect()
+    }
+
+    /// The directory that it writes to, from the directory of the spec.
+    fn keeps(&self) -> Option<&Path> {
+        None
+    }
+
     /// The running decoder.
     ///
     /// # Errors
@@ -95,7 +121,7 @@ pub(crate) struct Named<'a> {
 }
 
 /// What a decoder is opened with.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Opening<'a> {
     /// The content of [`DecoderKind::file`].
     file: Option<&'a [u8]>,
@@ -105,6 +131,8 @@ pub(crate) struct Opening<'a> {
     settled: Option<&'a SchemaRef>,
     /// The columns to keep to: those declared, with what was added to them, or else those settled.
     schema: Option<SchemaRef>,
+    /// The schemas of [`DecoderKind::registry`], where messages are to come.
+    schemas: Option<&'a Arc<Shelf>>,
 }
 
 /// The kinds of native decoders by their word in a spec, each with a sentence for those who choose one: it goes into the JSON
@@ -148,6 +176,7 @@ decoders! {
     "arrow" => Arrow(ArrowSpec), "One Arrow IPC stream a message.",
     "avro" => Avro(avro::AvroSpec), "Avro: containers, or single records.",
     "protobuf" => Protobuf(protobuf::ProtobufSpec), "One Protobuf message a message.",
+    "registry" => Registry(RegistrySpec), "Avro, Protobuf or JSON, by the schemas of a schema registry.",
     "syslog" => Syslog(syslog::SyslogSpec), "Syslog, RFC 5424 and RFC 3164.",
     "raw" => Raw(RawSpec), "Payloads as they are: columns `value` (Binary) and `key` (Binary).",
 }
@@ -171,13 +200,30 @@ impl NativeDecoder {
                 )
             }
         };
-        self.open(file.as_deref(), None).map(|_| ())
+        self.open(file.as_deref(), None, None).map(|_| ())
     }
 
     /// Whether columns may be added while it runs.
     #[must_use]
     pub fn evolves(&self) -> bool {
-        self.kind().named().is_some_and(|named| named.evolve.adds())
+        self.kind().evolves()
+    }
+
+    /// What of the machine it reaches.
+    #[must_use]
+    pub fn reach(&self) -> Vec<Reach> {
+        self.kind().reach()
+    }
+
+    /// The directory that it writes to, from the directory of the spec.
+    #[must_use]
+    pub fn keeps(&self) -> Option<&Path> {
+        self.kind().keeps()
+    }
+
+    /// The registry that has the schemas of its messages.
+    pub(super) fn registry(&self) -> Option<&RegistrySpec> {
+        self.kind().registry()
     }
 
     /// Whether the columns that it adds may be lists and structs.
@@ -211,8 +257,13 @@ impl NativeDecoder {
         self.kind().file()
     }
 
-    /// Opens it with the content of [`Self::file`] and the schema to keep to, if there is one.
-    pub(super) fn open(&self, file: Option<&[u8]>, settled: Option<&SchemaRef>) -> Result<Box<dyn Native>, String> {
+    /// Opens it with the content of [`Self::file`], the schema to keep to, if there is one, and the schemas of its registry.
+    pub(super) fn open(
+        &self,
+        file: Option<&[u8]>,
+        settled: Option<&SchemaRef>,
+        schemas: Option<&Arc<Shelf>>,
+    ) -> Result<Box<dyn Native>, String> {
         let declared = self.kind().declared().map(SchemaText::parse).transpose()?.map(Arc::new);
         if let Some(field) = declared.as_ref().and_then(|schema| schema.fields().iter().find(is_null)) {
             return Err(format!("column `{}` has the type null, which holds no values; choose another", field.name()));
@@ -221,7 +272,7 @@ impl NativeDecoder {
             Some(declared) if self.evolves() => Some(with_added(declared, settled)),
             declared => declared.or(settled.cloned()),
         };
-        self.kind().open(&Opening { file, declared, settled, schema })
+        self.kind().open(&Opening { file, declared, settled, schema, schemas })
     }
 }
 

@@ -86,14 +86,17 @@ impl Protobuf {
                 .collect();
             format!("the descriptor set has no message `{}`; it has {}", spec.message, known.join(", "))
         })?;
-        let schema = match schema {
-            Some(schema) => schema,
-            None => {
-                expands(&message)?;
-                Arc::new(Schema::new(columns(&message, &mut Vec::new())))
-            }
-        };
-        Ok(Self { message, schema, unknown: spec.unknown, coerce: spec.coerce.clone() })
+        Self::of(message, schema, spec.unknown, spec.coerce.clone())
+    }
+
+    fn of(
+        message: MessageDescriptor,
+        schema: Option<SchemaRef>,
+        unknown: UnknownFields,
+        coerce: Coerce,
+    ) -> Result<Self, String> {
+        let schema = schema.map_or_else(|| columns_of(&message), Ok)?;
+        Ok(Self { message, schema, unknown, coerce })
     }
 
     fn row(&self, value: &[u8]) -> Result<Row, String> {
@@ -101,6 +104,29 @@ impl Protobuf {
         let mut within = vec![self.message.full_name().to_owned()];
         cells(&message, self.unknown == UnknownFields::Fail, &mut within)
     }
+}
+
+/// A decoder of `message`, for rows of `schema`, or of all fields.
+///
+/// # Errors
+/// What no column can hold.
+pub(super) fn decoder(
+    message: MessageDescriptor,
+    schema: Option<SchemaRef>,
+    unknown: UnknownFields,
+    coerce: Coerce,
+) -> Result<Box<dyn Native>, String> {
+    schema.as_deref().map(buildable).transpose()?;
+    Ok(Box::new(Protobuf::of(message, schema, unknown, coerce)?))
+}
+
+/// The columns of `message`.
+///
+/// # Errors
+/// They are too many.
+pub(super) fn columns_of(message: &MessageDescriptor) -> Result<SchemaRef, String> {
+    expands(message)?;
+    Ok(Arc::new(Schema::new(columns(message, &mut Vec::new()))))
 }
 
 impl Native for Protobuf {

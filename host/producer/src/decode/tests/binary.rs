@@ -273,6 +273,17 @@ async fn avro_records_are_read_with_their_writers_schema() {
 }
 
 #[tokio::test]
+async fn names_of_types_may_have_their_namespace_in_front() {
+    let city = r#"{"type":"record","name":"geo.City","fields":[{"name":"n","type":"string"}]}"#;
+    let fields = format!(r#"{{"name":"to","type":{city}}},{{"name":"via","type":"geo.City"}}"#);
+    let writer = format!(r#"{{"type":"record","name":"shop.Order","fields":[{fields}]}}"#);
+    let row = r#"{"to":{"n":"a"},"via":{"n":"b"}}"#;
+    let spec = format!(r#"{{"type":"avro","encoding":"record","writer":{writer}}}"#);
+    check(&spec, &[b"\x02a\x02b"], &[row], &[]).await;
+    check(r#"{"type":"avro"}"#, &[raw_container(&writer, &[(1, b"\x02a\x02b")])], &[row], &[]).await;
+}
+
+#[tokio::test]
 async fn files_start_at_the_directory_of_the_spec() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("order.avsc"), ORDER).unwrap();

@@ -119,7 +119,7 @@ fn descriptions() {
         let mut taken = false;
         for spec in specs {
             let native: NativeDecoder = serde_json::from_str(spec).unwrap();
-            let Ok(mut decoder) = native.open(Some(bytes), None) else { continue };
+            let Ok(mut decoder) = native.open(Some(bytes), None, None) else { continue };
             taken |= decoder.decode(&messages(&[b"\x02\x02\x02\x04hi\x04\x02\x04\0".as_slice(), b""], None)).is_ok();
         }
         taken

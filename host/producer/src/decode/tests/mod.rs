@@ -33,6 +33,7 @@ pub(super) fn factory(spec: &str, base: &std::path::Path) -> DecoderFactory {
         metadata: Vec::new(),
         pin: SchemaPin::default(),
         base: base.to_owned(),
+        schemas: Default::default(),
     }
 }
 

@@ -19,7 +19,10 @@ use arrow_avro::{
     schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore},
 };
 
-use super::shape::{Shape, length, take, varint};
+use super::{
+    names::spelled_out,
+    shape::{Shape, length, take, varint},
+};
 use crate::decode::{conform::Unpacked, decimals::in_range};
 
 /// Most bytes that the blocks of one container unpack to.
@@ -159,7 +162,7 @@ struct Salvage<'a> {
 impl<'a> Salvage<'a> {
     fn new(value: &'a [u8], header: &'a Header<'a>) -> Result<Self, String> {
         let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
-        let schema = AvroSchema::new(header.schema.to_string());
+        let schema = AvroSchema::new(spelled_out(&header.schema).to_string());
         store.set(Fingerprint::Id(ID), schema).map_err(|error| error.to_string())?;
         let mut salvage = Self { value, header, store, left: UNPACKED, out: Unpacked::default() };
         // So that the columns are known, whatever becomes of the rows.

@@ -1,11 +1,12 @@
 //! `avro`: object containers, single records, single objects and Confluent messages, by arrow-avro.
 
 mod blocks;
+mod names;
 mod shape;
 
 use std::path::PathBuf;
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use arrow_avro::{
     reader::{Decoder, ReaderBuilder},
     schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore},
@@ -13,13 +14,13 @@ use arrow_avro::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::{blocks::container, shape::Shape};
+use self::{blocks::container, names::spelled_out, shape::Shape};
 use super::{DecoderKind, Opening};
 use crate::{
     SchemaText, UnknownFields,
     decode::{
         Native,
-        conform::{Conforming, Unpack, Unpacked},
+        conform::{self, Conforming, Unpack, Unpacked},
         decimals::in_range,
     },
 };
@@ -112,6 +113,28 @@ impl AvroSpec {
     }
 }
 
+/// A decoder of single records of `writer`, for rows of `schema`, or of the writer's columns.
+///
+/// # Errors
+/// What of the schema cannot be read.
+pub(super) fn single(
+    writer: &serde_json::Value,
+    schema: Option<SchemaRef>,
+    unknown: UnknownFields,
+) -> Result<Box<dyn Native>, String> {
+    let records = Some(Records::new(AvroEncoding::Record, writer)?);
+    Ok(Box::new(Conforming::new(AvroMessages { records }, schema, unknown)))
+}
+
+/// The columns of records of `writer`.
+///
+/// # Errors
+/// As [`single`].
+pub(super) fn columns_of(writer: &serde_json::Value) -> Result<SchemaRef, String> {
+    let schema = Records::new(AvroEncoding::Record, writer)?.open()?.schema();
+    conform::columns_of(schema)
+}
+
 /// Our own number for the one schema of single records.
 const ID: u32 = 1;
 
@@ -147,6 +170,7 @@ impl Records {
         let rabin = schema.fingerprint(FingerprintAlgorithm::Rabin).map_err(|error| error.to_string())?;
         let Fingerprint::Rabin(rabin) = rabin else { return Err("the writer's schema has no fingerprint".into()) };
         let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
+        let schema = AvroSchema::new(spelled_out(writer).to_string());
         store.set(Fingerprint::Id(ID), schema).map_err(|error| error.to_string())?;
         let records =
             Self { encoding, shape: Shape::of(writer)?, store, fingerprint: rabin.to_le_bytes(), decoder: None };
