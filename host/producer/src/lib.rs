@@ -24,6 +24,7 @@ mod service;
 mod several;
 mod source;
 mod sources;
+mod standings;
 mod unfinished;
 
 pub use spout_data::SchemaText;
@@ -47,4 +48,5 @@ pub use self::{
         ConsumerType, Cron, FetchSpec, InputSpec, LinkedPublisher, OnExit, OnFailedFile, PerFileError, PerFileSpec,
         ProducerSpec, Start, StreamSpec, TransformSpec,
     },
+    standings::{Standing, Standings, Trouble},
 };

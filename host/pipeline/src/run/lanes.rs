@@ -17,8 +17,9 @@ use crate::{
 impl Run<'_> {
     /// Looks for new partitions and starts their lanes.
     pub(super) async fn discover(&mut self) -> Result<bool, Error> {
-        let initial = Parts::initial(self.offsets.marker());
-        let looking = self.producer.partitions(self.offsets.marker(), initial);
+        let marker = if self.replays { self.offsets.marker().clone() } else { self.offsets.marker().of_sources() };
+        let initial = Parts::initial(&marker);
+        let looking = self.producer.partitions(&marker, initial);
         let found =
             if self.traits.drains { Some(looking.await) } else { self.config.stop.run_until_cancelled(looking).await };
         // What is not found by now is for the next run.
@@ -58,6 +59,8 @@ impl Run<'_> {
 
     async fn open_lane(&mut self, found: Found) -> Result<(), Error> {
         let partition = found.partition;
+        let reader = self.producer.lane(partition).number;
+        self.shared.standings.open(&found, self.offsets.producer(partition), reader);
         self.offsets.name(partition, found.label.clone());
         // Where a new partition starts is progress too: `latest` must not mean something later after a crash.
         let starts_late = found.committed.is_none() && found.start != Position::default();

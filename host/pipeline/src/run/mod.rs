@@ -49,6 +49,8 @@ pub(super) enum Order {
     Commit,
     /// Stop: commit what was taken, and end.
     Stop,
+    /// Go on; for one that waits.
+    Go,
 }
 
 /// How a pipeline is run.
@@ -72,6 +74,8 @@ struct Run<'a> {
     state: State,
     producer: Box<dyn Producer>,
     traits: ProducerTraits,
+    /// Whether it replays dead letters into their own table.
+    replays: bool,
     /// The source takes no more.
     drained: bool,
     listening: bool,
@@ -123,6 +127,9 @@ pub(super) async fn run(
     let start = Box::pin(Run::start(parts, store, config, totals, updates));
     let (mut run, events) = unless_overdue(&parts.name, "its start", &config.stop, start).await??;
     let over = Box::pin(run.until_stopped(events, orders)).await;
+    if over.is_err() {
+        run.last_commit().await;
+    }
     // What is still queued will not be taken; only then can waiting clients be notified.
     run.shared.stop.cancel();
     Lane::end(std::mem::take(&mut run.lanes).into_values()).await;
@@ -143,6 +150,7 @@ impl<'a> Run<'a> {
         updates: &mpsc::UnboundedSender<Update>,
     ) -> Result<(Self, LaneEvents), Error> {
         let parts = &parts.running(store, config);
+        parts.standings.begin();
         let Recovered { repo, writer, marker, head, took_over, mut states, columns } =
             recover::recover(parts, store).await?;
         let reason = writer.head().map(|head| head.reason.clone());
@@ -171,6 +179,7 @@ impl<'a> Run<'a> {
             state: State::new(parts.thresholds(), until, traits.drains, meeting.idle_after()).after(reason.as_deref()),
             producer,
             traits,
+            replays: parts.inputs.iter().any(|input| input.source.spec.replays()),
             drained: false,
             listening: false,
             service,
@@ -179,7 +188,10 @@ impl<'a> Run<'a> {
             config: config.clone(),
             updates: updates.clone(),
             columns,
-            shared: Shared::new(&parts.name, sender, totals.counts.messages, parts.thresholds().rows, &stop),
+            shared: Shared {
+                standings: parts.standings.clone(),
+                ..Shared::new(&parts.name, sender, totals.counts.messages, parts.thresholds().rows, &stop)
+            },
             rooms: rooms(&indices),
             indices,
             lanes: BTreeMap::new(),
@@ -276,6 +288,7 @@ impl<'a> Run<'a> {
         match order {
             Order::Commit => self.step(Event::Forced).await,
             Order::Stop => self.step(Event::Shutdown).await,
+            Order::Go => Ok(false),
         }
     }
 
@@ -287,7 +300,7 @@ impl<'a> Run<'a> {
                 pipeline: self.parts.name.clone(),
                 counts: Counts { messages, ..self.seen.clone() },
                 bytes,
-                lag: self.shared.meter.lag(),
+                lag: self.shared.standings.lag(),
             };
             if self.shown.as_ref() != Some(&now) {
                 drop(self.updates.send(now.clone()));
