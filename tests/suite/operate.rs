@@ -36,13 +36,23 @@ fn a_run_is_seen_paused_moved_and_resumed_without_a_server() -> Result<()> {
     let about = place.reach(|about| condition(about, "failing") && about["lag"] == Value::Null)?;
     ensure!(about["code"] == "E0201" && about["retry_at_ms"].as_i64() > about["since_ms"].as_i64(), "{about}");
     let failing = partition(&about, 1)?;
-    ensure!(failing["state"] == "failing" && failing["error"].as_str().is_some_and(|why| why.contains("is down")), "{about}");
+    ensure!(
+        failing["state"] == "failing" && failing["error"].as_str().is_some_and(|why| why.contains("is down")),
+        "{about}"
+    );
     place.script("partition 0 0 5 first\npartition 1 0 3\n")?;
     place.rows(8)?;
     let about = place.reach(|now| condition(now, "idle") && now["partitions"][0]["committed"] == 5)?;
     let first = partition(&about, 0)?;
-    ensure!((&first["label"], &first["fetched"], &first["end"], &first["lag"]) == (&"first".into(), &5.into(), &5.into(), &0.into()), "{about}");
-    ensure!(first["newest_ms"] == 1_767_225_604_000_i64 && first["time_lag_ms"] == 0 && about["readers"] == 2, "{about}");
+    ensure!(
+        (&first["label"], &first["fetched"], &first["end"], &first["lag"])
+            == (&"first".into(), &5.into(), &5.into(), &0.into()),
+        "{about}"
+    );
+    ensure!(
+        first["newest_ms"] == 1_767_225_604_000_i64 && first["time_lag_ms"] == 0 && about["readers"] == 2,
+        "{about}"
+    );
     let socket = fs::read_dir(place.site.path().join("run"))?.next().context("a socket")??;
     ensure!(socket.metadata()?.permissions().mode() & 0o777 == 0o600, "{socket:?}");
     let said = place.site.ok(&["pipeline", "status", "e"])?;
@@ -116,7 +126,8 @@ fn a_server_is_steered_without_its_port_and_shows_partitions() -> Result<()> {
     place.rows(8)?;
     ensure!(served.get("/v1/pipelines")?.json()?[0]["partitions"] == Value::Null, "a list has no partitions");
     let text = String::from_utf8(served.get("/metrics")?.body)?;
-    for line in ["spout_partition_lag_messages{pipeline=\"e\",partition=\"1\"} 0", "spout_partitions{pipeline=\"e\"} 2"] {
+    for line in ["spout_partition_lag_messages{pipeline=\"e\",partition=\"1\"} 0", "spout_partitions{pipeline=\"e\"} 2"]
+    {
         ensure!(text.lines().any(|known| known == line), "{line}: {text}");
     }
     place.site.ok(&["pipeline", "flush", "e"])?;

@@ -92,7 +92,10 @@ const OWN: &str = "pipeline: {name: in}\nproducer:\n  stdin: {metadata: [offset,
 fn letters_come_into_their_own_table_each_once_with_where_they_were() -> Result<()> {
     let site = Site::new()?;
     site.write("in.yaml", OWN.replace("TYPE", "int64"))?;
-    site.write("mended.yaml", OWN.replace("schema:", "coerce: {numbersFromStrings: true}, schema:").replace("TYPE", "int64"))?;
+    site.write(
+        "mended.yaml",
+        OWN.replace("schema:", "coerce: {numbersFromStrings: true}, schema:").replace("TYPE", "int64"),
+    )?;
     feed(&site, "{\"id\":1}\n{\"id\":\"22\"}\nnope\n{\"id\":4}\n{\"id\":\"55\"}\n")?;
     ensure!(offsets(&site)?.len() == 2);
     let before = site.json(&["marker", "show", "in"])?.remove(0);
@@ -109,7 +112,10 @@ fn letters_come_into_their_own_table_each_once_with_where_they_were() -> Result<
     site.ok(&["deadletter", "replay", "mended.yaml", "--into-source"])?;
     ensure!(offsets(&site)? == all, "each once");
     let shown = site.json(&["deadletter", "show", "in", "--code", "json.syntax"])?;
-    ensure!(shown.len() == 3 && shown.iter().all(|letter| letter["offset"] == 2 && letter["partition"] == 0), "{shown:?}");
+    ensure!(
+        shown.len() == 3 && shown.iter().all(|letter| letter["offset"] == 2 && letter["partition"] == 0),
+        "{shown:?}"
+    );
     // The pipeline goes on, and its letters are replayed from there.
     feed(&site, "{\"id\":\"7\"}\n{\"id\":8}\n")?;
     site.ok(&["deadletter", "replay", "mended.yaml", "--into-source"])?;
@@ -130,8 +136,15 @@ fn what_would_double_or_come_out_of_order_is_not_replayed_into_its_own_table() -
     let said = site.ok(&["deadletter", "replay", "in.yaml", "--into-source"])?;
     ensure!(said.contains("left out") == of_handler, "{said} {letters:?}");
     ensure!(site.number("select count(*) from \"in\"", None)? == rows);
-    site.write("state.yaml", OWN.replace("TYPE", "int64") + "node:\n- {id: once, type: dedupe, by: [id], within: 1m}\n")?;
-    site.fails(&["deadletter", "replay", "state.yaml", "--into-source"], 2, &["error[E0117]", "`once`", "--into-source"])?;
+    site.write(
+        "state.yaml",
+        OWN.replace("TYPE", "int64") + "node:\n- {id: once, type: dedupe, by: [id], within: 1m}\n",
+    )?;
+    site.fails(
+        &["deadletter", "replay", "state.yaml", "--into-source"],
+        2,
+        &["error[E0117]", "`once`", "--into-source"],
+    )?;
     let both = ["deadletter", "replay", "in.yaml", "--into-source", "--to", "x"];
     site.fails(&both, 2, &["--to"]).map(drop)
 }
@@ -141,7 +154,10 @@ fn a_replay_into_its_own_table_that_is_killed_makes_none_twice() -> Result<()> {
     const LETTERS: u64 = 20_000;
     let site = Site::new()?;
     site.write("in.yaml", SPEC.replace("TYPE", "int64"))?;
-    site.write("mended.yaml", SPEC.replace("TYPE", "int64").replace("schema:", "coerce: {numbersFromStrings: true}, schema:"))?;
+    site.write(
+        "mended.yaml",
+        SPEC.replace("TYPE", "int64").replace("schema:", "coerce: {numbersFromStrings: true}, schema:"),
+    )?;
     let lines: String = (0..LETTERS).map(|id| format!("{{\"id\":\"{id}\"}}\n")).collect();
     feed(&site, &lines)?;
     let commits = || site.json(&["list", "commit", "in"]).map_or(0, |commits| commits.len());

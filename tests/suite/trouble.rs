@@ -21,7 +21,10 @@ fn every_trouble_of_the_docs_has_a_test() -> Result<()> {
             }
         }
     }
-    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("| ") && !line.contains("| Trouble |") && !line.contains("---")).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.contains("| Trouble |") && !line.contains("---"))
+        .collect();
     ensure!(lines.len() >= 14, "only {} troubles", lines.len());
     for line in lines {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
@@ -47,7 +50,10 @@ fn a_crash_in_a_later_listing_ends_nothing() -> Result<()> {
     let crashes = std::fs::read_to_string(place.site.path().join("t/list-crash"))?;
     ensure!(crashes.lines().count() == 2, "{crashes}");
     stop(run)?;
-    ensure!(place.site.json(&["list", "commit", "e"])?.iter().all(|commit| commit["epoch"] == 1), "it never started anew");
+    ensure!(
+        place.site.json(&["list", "commit", "e"])?.iter().all(|commit| commit["epoch"] == 1),
+        "it never started anew"
+    );
     Ok(())
 }
 
@@ -93,7 +99,10 @@ fn a_broker_that_is_down_is_waited_for_and_seen() -> Result<()> {
     place.script("partition 0 0 9\npartition 1 0 9\n")?;
     place.rows(18)?;
     stop(run)?;
-    ensure!(place.site.json(&["list", "commit", "e"])?.iter().all(|commit| commit["epoch"] == 1), "it never started anew");
+    ensure!(
+        place.site.json(&["list", "commit", "e"])?.iter().all(|commit| commit["epoch"] == 1),
+        "it never started anew"
+    );
     Ok(())
 }
 
@@ -105,7 +114,10 @@ fn a_broker_that_is_down_at_the_start_is_waited_for_and_seen() -> Result<()> {
     let retrying = run.wait_for("retrying")?.context("it is tried again")?;
     ensure!(retrying["after_ms"].as_u64() > Some(0), "{retrying}");
     let about = place.reach(|about| about["condition"] == "waiting-to-restart")?;
-    ensure!(about["retry_at_ms"].is_i64() && about["error"].as_str().is_some_and(|why| why.contains("down")), "{about}");
+    ensure!(
+        about["retry_at_ms"].is_i64() && about["error"].as_str().is_some_and(|why| why.contains("down")),
+        "{about}"
+    );
     place.script("partition 0 0 5\n")?;
     // At once, whatever is left of the pause.
     place.site.ok(&["pipeline", "restart", "e"])?;

@@ -80,11 +80,7 @@ impl Link {
         Ok(Self { shown: socket.display().to_string(), ..made })
     }
 
-    fn through(
-        server: &str,
-        token: Option<&Secret>,
-        how: impl Fn(ClientBuilder) -> ClientBuilder,
-    ) -> Result<Self> {
+    fn through(server: &str, token: Option<&Secret>, how: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Self> {
         use_ring();
         let wrong = |what: String| Error::Foreign { server: server.to_owned(), what };
         let base: Url = server.parse().map_err(|error| wrong(format!("the address is no URL: {error}")))?;

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use spout_api::{
-    Condition, Error as ApiError, LastCommit, LogLine, PartitionStatus, Phase, PipelineLine, Pipelines, PipelinesChanged,
-    Problem, Result, SpecText, Status,
+    Condition, Error as ApiError, LastCommit, LogLine, PartitionStatus, Phase, PipelineLine, Pipelines,
+    PipelinesChanged, Problem, Result, SpecText, Status,
 };
 use spout_base::{clock, reach::Reach};
 use spout_plugin::PluginRef;
@@ -117,13 +117,14 @@ impl Managed {
         }
         let elsewhere = writer.and_then(|writer| writer.running);
         let head = branch.and_then(|branch| branch.head);
-        let partitions = head.iter().flat_map(|head| head.marker.partitions.iter()).map(|(id, entry)| PartitionStatus {
-            partition: id.number,
-            producer: entry.producer.clone(),
-            label: entry.label.clone(),
-            committed: Some(entry.position.offset),
-            ..PartitionStatus::default()
-        });
+        let partitions =
+            head.iter().flat_map(|head| head.marker.partitions.iter()).map(|(id, entry)| PartitionStatus {
+                partition: id.number,
+                producer: entry.producer.clone(),
+                label: entry.label.clone(),
+                committed: Some(entry.position.offset),
+                ..PartitionStatus::default()
+            });
         let since_ms = head.as_ref().map_or_else(clock::wall_ms, |head| head.header.at_ms);
         let mut status = Status::new(name, Phase::Stopped, since_ms).with_partitions(partitions.collect());
         status.condition = match &elsewhere {

@@ -55,7 +55,6 @@ pub use spout_wire::{Crowd, Identity};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use self::{endpoint::Endpoint, guard::Guard, veil::Veil};
 pub use self::{
     control::Control,
     error::Error,
@@ -64,6 +63,7 @@ pub use self::{
     pipelines::Board,
     tokens::{Access, Scope, Token, Tokens},
 };
+use self::{endpoint::Endpoint, guard::Guard, veil::Veil};
 
 /// Queries that run at the same time; others wait.
 const QUERIES: usize = 8;

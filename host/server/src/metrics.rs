@@ -218,7 +218,9 @@ mod tests {
     fn partitions_have_samples_as_far_as_they_are_known_and_not_too_many() {
         let one = |partition: u32| match partition {
             0 => json!({"partition": 0, "state": "reading", "committed": 7}),
-            n => json!({"partition": n, "state": "reading", "committed": 7, "lag": n, "time_lag_ms": n * 1000, "end": 9}),
+            n => {
+                json!({"partition": n, "state": "reading", "committed": 7, "lag": n, "time_lag_ms": n * 1000, "end": 9})
+            }
         };
         let status: Status = serde_json::from_value(json!({
             "name": "p", "state": "running", "condition": "catching-up", "since_ms": 1, "commits": 2, "head": null,

@@ -10,8 +10,7 @@ use spout_spec::load_all;
 use super::super::{
     Global, check,
     commit::{sum, table_of_marker},
-    fates,
-    findings,
+    fates, findings,
     print::{Printer, count, local_time, short},
 };
 

@@ -127,9 +127,10 @@ fn fates(counts: &Map<String, Value>) -> String {
         ("empty", "empty message"),
     ];
     let fates = fates.iter().map(|(key, what)| (sum(key), what)).filter(|(number, _)| *number > 0);
-    let said: Vec<String> = std::iter::once(format!("{} made {}", count(sum("messages"), "message"), count(sum("rows"), "row")))
-        .chain(fates.map(|(number, what)| count(number, what)))
-        .collect();
+    let said: Vec<String> =
+        std::iter::once(format!("{} made {}", count(sum("messages"), "message"), count(sum("rows"), "row")))
+            .chain(fates.map(|(number, what)| count(number, what)))
+            .collect();
     said.join(", ")
 }
 
@@ -139,7 +140,9 @@ fn advice(status: &Status) -> Option<String> {
         Condition::Paused => format!("`spout pipeline resume {name}` has it go on"),
         Condition::WaitingToRestart => format!("`spout pipeline restart {name}` tries it at once"),
         Condition::Failed => {
-            format!("mend what failed, then `spout pipeline restart {name}`; `spout pipeline skip {name}` passes over a message")
+            format!(
+                "mend what failed, then `spout pipeline restart {name}`; `spout pipeline skip {name}` passes over a message"
+            )
         }
         Condition::NotRunning => "`spout run SPEC` or `spout serve` runs it".to_owned(),
         Condition::Elsewhere => "ask there, or its server with --server URL".to_owned(),
@@ -164,7 +167,8 @@ mod tests {
 
     #[test]
     fn messages_are_told_with_their_fates() {
-        let counts = serde_json::json!({"messages": 5, "rows": 2, "filtered": {"a": 1, "b": 1}, "late": {}, "dropped": 1});
+        let counts =
+            serde_json::json!({"messages": 5, "rows": 2, "filtered": {"a": 1, "b": 1}, "late": {}, "dropped": 1});
         assert_eq!(fates(counts.as_object().unwrap()), "5 messages made 2 rows, 2 filtered rows, 1 dropped message");
     }
 }

@@ -177,7 +177,9 @@ impl Markers for Seeker {
                 sought.partitions.get(&id).map(|entry| entry.position.clone())
             }
             None if entry.position.token.is_some() => {
-                return usage("its place is more than an offset, which takes the source; name the spec with --spec FILE");
+                return usage(
+                    "its place is more than an offset, which takes the source; name the spec with --spec FILE",
+                );
             }
             None => Some(Position::at(to)),
         };
@@ -223,7 +225,8 @@ fn chosen(entries: Marker, wanted: &SeekTo) -> Result<Marker> {
         let producer = wanted.producer.as_ref().is_none_or(|producer| entry.producer == *producer);
         let partition = |text: &String| *text == entry.label || !id.is_replay() && *text == id.number.to_string();
         // What was replayed of dead letters is read again only where it is named.
-        let meant = if wanted.partitions.is_empty() { !id.is_replay() } else { wanted.partitions.iter().any(partition) };
+        let meant =
+            if wanted.partitions.is_empty() { !id.is_replay() } else { wanted.partitions.iter().any(partition) };
         producer && meant
     };
     let kept = entries.partitions.iter().filter(named).map(|(&id, entry)| (id, entry.clone()));
