@@ -146,12 +146,15 @@ pub struct Each<S: Source> {
 }
 
 impl<S: Source> Each<S> {
+    fn reader(&mut self, partition: u32) -> Result<&mut S::Reader> {
+        match self.readers.entry(partition) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => Ok(entry.insert(self.source.read(partition)?)),
+        }
+    }
+
     fn one(&mut self, partition: u32, start: &Position, limits: Limits) -> Result<Fetched> {
-        let reader = match self.readers.entry(partition) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(self.source.read(partition)?),
-        };
-        reader.fetch(start.clone(), limits)
+        self.reader(partition)?.fetch(start.clone(), limits)
     }
 
     /// One look at each, without waiting; whether any has something to say.
@@ -189,9 +192,9 @@ impl<S: Source> SharedReader for Each<S> {
     fn committed(&mut self, upto: &[(u32, Position)]) -> Result<()> {
         let mut first = Ok(());
         for (partition, position) in upto {
-            if let Some(reader) = self.readers.get_mut(partition) {
-                first = first.and(reader.committed(position.clone()));
-            }
+            // Of the last commit before a stop an instance may be told that has read nothing yet.
+            let told = self.reader(*partition).and_then(|reader| reader.committed(position.clone()));
+            first = first.and(told);
         }
         first
     }

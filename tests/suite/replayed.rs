@@ -78,3 +78,101 @@ fn a_killed_replay_loses_none_and_makes_none_twice() -> Result<()> {
     ensure!(ids(&site, "in_replayed")? == (0..LETTERS).collect::<Vec<_>>(), "each once");
     site.ok(&["fsck"]).map(drop)
 }
+
+/// The offsets that rows of the pipeline's own table come from, each with how many there are.
+fn offsets(site: &Site) -> Result<Vec<String>> {
+    let mut rows = site.rows("select __offset o, count(*) n from \"in\" group by __offset", None)?;
+    rows.sort_unstable();
+    Ok(rows)
+}
+
+const OWN: &str = "pipeline: {name: in}\nproducer:\n  stdin: {metadata: [offset, partition]}\n  decoder: {type: json, schema: {id: TYPE}}\ncommit: {flush: {rows: 1000}}\n";
+
+#[test]
+fn letters_come_into_their_own_table_each_once_with_where_they_were() -> Result<()> {
+    let site = Site::new()?;
+    site.write("in.yaml", OWN.replace("TYPE", "int64"))?;
+    site.write(
+        "mended.yaml",
+        OWN.replace("schema:", "coerce: {numbersFromStrings: true}, schema:").replace("TYPE", "int64"),
+    )?;
+    feed(&site, "{\"id\":1}\n{\"id\":\"22\"}\nnope\n{\"id\":4}\n{\"id\":\"55\"}\n")?;
+    ensure!(offsets(&site)?.len() == 2);
+    let before = site.json(&["marker", "show", "in"])?.remove(0);
+    site.ok(&["deadletter", "replay", "mended.yaml", "--into-source"])?;
+    let all = ["{\"o\":0,\"n\":1}", "{\"o\":1,\"n\":1}", "{\"o\":3,\"n\":1}", "{\"o\":4,\"n\":1}"];
+    ensure!(offsets(&site)? == all, "{:?}", offsets(&site)?);
+    ensure!(site.number("select sum(id) from \"in\" where __partition = 0", None)? == 82);
+    let after = site.json(&["marker", "show", "in"])?.remove(0);
+    ensure!(before["marker"]["0"] == after["marker"]["0"], "the source goes on where it was: {after}");
+    let made = site.json(&["list", "commit", "in", "-n", "1"])?.remove(0);
+    ensure!(made["provenance"][0]["repo"] == "in" && made["provenance"][0]["commit"] == before["commit"], "{made}");
+    ensure!(made["messages"] == 3 && made["rows"] == 2 && made["dead_letters"] == 1, "{made}");
+    // Again there is only what failed again, with the place that it had.
+    site.ok(&["deadletter", "replay", "mended.yaml", "--into-source"])?;
+    ensure!(offsets(&site)? == all, "each once");
+    let shown = site.json(&["deadletter", "show", "in", "--code", "json.syntax"])?;
+    ensure!(
+        shown.len() == 3 && shown.iter().all(|letter| letter["offset"] == 2 && letter["partition"] == 0),
+        "{shown:?}"
+    );
+    // The pipeline goes on, and its letters are replayed from there.
+    feed(&site, "{\"id\":\"7\"}\n{\"id\":8}\n")?;
+    site.ok(&["deadletter", "replay", "mended.yaml", "--into-source"])?;
+    ensure!(site.number("select sum(id) from \"in\"", None)? == 97, "{:?}", offsets(&site)?);
+    site.ok(&["fsck", "--deep"]).map(drop)
+}
+
+#[test]
+fn what_would_double_or_come_out_of_order_is_not_replayed_into_its_own_table() -> Result<()> {
+    let site = Site::new()?;
+    // Rows of a handler that fail: of their messages, others may have gone through.
+    let node = "node:\n- {id: twice, type: map, columns: {id: id, half: '100 / id'}}\n";
+    site.write("in.yaml", OWN.replace("TYPE", "int64") + node)?;
+    feed(&site, "{\"id\":1}\n{\"id\":0}\nnope\n")?;
+    let rows = site.number("select count(*) from \"in\"", None)?;
+    let letters = site.json(&["deadletter", "list", "in"])?;
+    let of_handler = letters.iter().any(|line| line["stage"] == "twice");
+    let said = site.ok(&["deadletter", "replay", "in.yaml", "--into-source"])?;
+    ensure!(said.contains("left out") == of_handler, "{said} {letters:?}");
+    ensure!(site.number("select count(*) from \"in\"", None)? == rows);
+    site.write(
+        "state.yaml",
+        OWN.replace("TYPE", "int64") + "node:\n- {id: once, type: dedupe, by: [id], within: 1m}\n",
+    )?;
+    site.fails(
+        &["deadletter", "replay", "state.yaml", "--into-source"],
+        2,
+        &["error[E0117]", "`once`", "--into-source"],
+    )?;
+    let both = ["deadletter", "replay", "in.yaml", "--into-source", "--to", "x"];
+    site.fails(&both, 2, &["--to"]).map(drop)
+}
+
+#[test]
+fn a_replay_into_its_own_table_that_is_killed_makes_none_twice() -> Result<()> {
+    const LETTERS: u64 = 20_000;
+    let site = Site::new()?;
+    site.write("in.yaml", SPEC.replace("TYPE", "int64"))?;
+    site.write(
+        "mended.yaml",
+        SPEC.replace("TYPE", "int64").replace("schema:", "coerce: {numbersFromStrings: true}, schema:"),
+    )?;
+    let lines: String = (0..LETTERS).map(|id| format!("{{\"id\":\"{id}\"}}\n")).collect();
+    feed(&site, &lines)?;
+    let commits = || site.json(&["list", "commit", "in"]).map_or(0, |commits| commits.len());
+    let before = commits();
+    for more in [1, 5, 9] {
+        let mut replay = site
+            .command(&["deadletter", "replay", "mended.yaml", "--into-source"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        while commits() < before + more && replay.try_wait()?.is_none() {}
+        replay.kill()?;
+        replay.wait()?;
+    }
+    site.ok(&["deadletter", "replay", "mended.yaml", "--into-source"])?;
+    ensure!(ids(&site, "\"in\"")? == (0..LETTERS).collect::<Vec<_>>(), "each once");
+    site.ok(&["fsck"]).map(drop)
+}

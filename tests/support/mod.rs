@@ -28,6 +28,7 @@ pub mod relay;
 pub mod served;
 pub mod tansu;
 pub mod tls;
+pub mod troubled;
 pub mod venv;
 
 /// A place with a store and specs of its own.

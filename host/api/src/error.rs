@@ -130,6 +130,16 @@ pub enum Error {
         /// The process, and when it was seen.
         by: String,
     },
+    /// Messages that are not to be passed over so.
+    #[error("nothing was skipped of partition {partition} at offset {offset}: {why}")]
+    NotSkipped {
+        /// The partition.
+        partition: String,
+        /// The first offset that was to be passed over.
+        offset: u64,
+        /// Why not, and what to do.
+        why: String,
+    },
     /// No pipeline has written the branch.
     #[error("{branch} has no marker to move: no pipeline has written it; name the output of one as REPO@BRANCH")]
     NoMarker {
@@ -260,6 +270,7 @@ impl Coded for Error {
             Self::ChangedMeanwhile { .. } => "E0828",
             Self::InUse { .. } => "E0870",
             Self::NoMarker { .. } => "E0871",
+            Self::NotSkipped { .. } => "E0921",
             Self::NoSuchRange { .. } => "E0840",
             Self::Unreachable { .. } => "E0841",
             Self::Foreign { .. } => "E0842",

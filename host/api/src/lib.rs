@@ -33,6 +33,7 @@ mod repos;
 mod rows;
 mod seeking;
 mod split;
+mod status;
 mod table;
 mod tables;
 mod tags;
@@ -67,8 +68,9 @@ pub use self::{
     putting::{Body, Putting, unreadable},
     repos::{BranchOfRepo, Deleted, NewRepo, Repo, RepoInfo, RepoMade, TagOfRepo},
     rows::{Query, Rows},
-    seeking::{Destination, MarkerBytes, Markers, SeekTo},
+    seeking::{Destination, MarkerBytes, Markers, SeekTo, SkipPast},
     split::{Split, SplitBy},
+    status::{Condition, LastCommit, PartitionState, PartitionStatus, Phase, Status},
     table::{Import, Table},
     tables::Tables,
     tags::{NewTag, Tag, TagMade},

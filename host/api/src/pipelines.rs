@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::{Condition, Result, Status};
 
 /// What can be asked about the pipelines of a store, or of a server that has one.
 ///
@@ -16,6 +16,8 @@ use crate::Result;
 pub trait Pipelines: Debug + Send + Sync {
     /// All of them, by name.
     async fn pipelines(&self) -> Result<Vec<PipelineLine>>;
+    /// What one of them is doing, and how each of its partitions stands.
+    async fn status(&self, name: &str) -> Result<Status>;
     /// Makes pipelines that are not there yet; all of them or none.
     async fn create_pipelines(&self, specs: &[SpecText]) -> Result<PipelinesChanged>;
     /// Gives pipelines another spec; all of them or none. With `reprocess` they begin anew, from the first message of their
@@ -69,6 +71,9 @@ pub struct PipelineLine {
     pub name: String,
     /// What is to become of it: `running` or `stopped`.
     pub wanted: String,
+    /// What it is doing, as far as who was asked knows.
+    #[serde(default)]
+    pub condition: Condition,
     /// Its newest commit.
     pub head: Option<String>,
     /// Commits that lead to it.

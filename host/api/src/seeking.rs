@@ -16,6 +16,8 @@ pub trait Markers: Debug + Send + Sync {
     /// Makes the pipeline that writes `output`, `repo` or `repo@branch`, go on somewhere else, by a commit of its own. Without a
     /// branch it is that of the pipeline's spec.
     async fn seek(&self, output: &str, wanted: &SeekTo) -> Result<Sought>;
+    /// Makes it pass over messages of one partition that it would read next, by a commit of its own.
+    async fn skip(&self, output: &str, wanted: &SkipPast) -> Result<Sought>;
 }
 
 /// Where a pipeline is to go on.
@@ -39,6 +41,36 @@ pub struct SeekTo {
     /// Whether the branch is taken away from who may still write it.
     #[serde(default)]
     pub force: bool,
+}
+
+/// Messages that a pipeline is to pass over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SkipPast {
+    /// The partition, by its number or label.
+    pub partition: String,
+    /// Its producer, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub producer: Option<String>,
+    /// The offset of the first message to pass over, where the partition has to go on; without it, that offset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// How many offsets are passed over.
+    #[serde(default = "one")]
+    pub count: u64,
+    /// The spec of the pipeline, where the store does not have it by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<SpecText>,
+    /// Why, for those who read the history.
+    #[serde(default)]
+    pub why: String,
+    /// Whether the branch is taken away from who may still write it.
+    #[serde(default)]
+    pub force: bool,
+}
+
+fn one() -> u64 {
+    1
 }
 
 /// A place where a pipeline can go on.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use spout_api::CommitInfo;
-use spout_data::{Marker, UnknownKeys, Upstream};
+use spout_data::{Counts, Marker, UnknownKeys, Upstream};
 
 use super::print::{Printer, Table, count, grouped, local_time, short, size};
 
@@ -81,8 +81,10 @@ fn facts(commit: &CommitInfo, printer: &mut Printer) -> Result<()> {
         ("dead letters", grouped(counts.dead_letters)),
         ("late rows", list(by_handler(&counts.late))),
         ("filtered rows", list(by_handler(&counts.filtered))),
+        ("kept rows", list(kept(&counts.kept))),
         ("dropped", some(counts.dropped)),
         ("empty", some(counts.empty)),
+        ("adds up", sum(counts).unwrap_or_default()),
         ("unknown keys", list(unknown(&counts.unknown))),
         ("state", list(state.collect())),
         ("removed", list(commit.removed.clone())),
@@ -94,6 +96,33 @@ fn facts(commit: &CommitInfo, printer: &mut Printer) -> Result<()> {
 
 fn by_handler(counts: &BTreeMap<String, u64>) -> Vec<String> {
     counts.iter().map(|(handler, rows)| format!("{} ({handler})", grouped(*rows))).collect()
+}
+
+/// What handlers keep for themselves, or have released or made.
+fn kept(counts: &BTreeMap<String, i64>) -> Vec<String> {
+    let line = |(handler, rows): (&String, &i64)| {
+        let number = grouped(rows.unsigned_abs());
+        if *rows < 0 { format!("{number} released or made ({handler})") } else { format!("{number} ({handler})") }
+    };
+    counts.iter().map(line).collect()
+}
+
+/// How the messages of a commit are all accounted for, or that they are not.
+pub(super) fn sum(counts: &Counts) -> Option<String> {
+    if counts.messages == 0 && counts.rows == 0 {
+        return None;
+    }
+    let made = counts.made?;
+    let mut came = count(counts.messages, "message");
+    match u64::try_from(made) {
+        Ok(0) => {}
+        Ok(more) => came += &format!(" and {}", count(more, "further row")),
+        Err(_) => came += &format!(", {} of them no rows", grouped(made.unsigned_abs())),
+    }
+    Some(match counts.unaccounted() {
+        Some(0) => format!("yes: {came}"),
+        off => format!("no: {came}; {} not accounted for, `spout fsck` says more", off.unwrap_or_default()),
+    })
 }
 
 /// Keys that no column is for, the commonest first.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use arrow::{array::AsArray as _, datatypes::Int64Type};
 use clap::{Args, Subcommand};
 use spout_api::{Error as ApiError, Query, Reference};
 use spout_base::error::Coded as _;
@@ -11,7 +12,7 @@ use super::{
     Global,
     answer::{self, Format},
     error::Error,
-    print::Printer,
+    print::{Printer, grouped},
     run::Run,
 };
 
@@ -60,12 +61,18 @@ The bytes of each, as they arrived: spout sql 'select value from github_events_d
     #[command(after_help = "Examples:
   spout deadletter replay github-events.yaml              into the repo github-events-replayed
   spout deadletter replay mended.yaml --to events-mended
+  spout deadletter replay mended.yaml --into-source       into the table that they would have gone into
   spout sql 'select * from github_events union all select * from github_events_replayed'
 
 Each message is replayed once: the repo of the replay remembers, as any pipeline does, up to which commit it has read, so that the
 next replay takes what was set aside since. What fails again is a dead letter of that repo, and can be replayed from there. Commits say
 which commits their messages were set aside in, and a message has its key, headers and time again. Left out are letters that hold
 only a part of a message or a row that a handler had made: `list` counts them.
+
+With --into-source the rows go into the pipeline's own table, each with the partition, offset, key and time that its message had, by
+commits of its own branch that say which commits the letters are of; the pipeline has to be stopped. Only letters of stage `decode` that
+hold a whole message are replayed so, since no row of it is there yet; how many others there are is said. What fails again is a dead
+letter of the new commit, and is for the next replay. Handlers may have no state (E0117).
 
 A message of which other rows went through makes those rows again, in the repo of the replay. A CSV file's header is a message of its own:
 name the columns in the spec. To replay all the time, write the pipeline: `producer: {repo: {repo: NAME, mode: deadLetters}}`.")]
@@ -74,8 +81,11 @@ name the columns in the spec. To replay all the time, write the pipeline: `produ
         #[arg(required = true, value_name = "SPEC")]
         specs: Vec<PathBuf>,
         /// Name of the pipeline and repo of the replay, if there is one spec [default: NAME-replayed]
-        #[arg(long, value_name = "REPO")]
+        #[arg(long, value_name = "REPO", conflicts_with = "into_source")]
         to: Option<String>,
+        /// Into the table of the pipeline itself.
+        #[arg(long)]
+        into_source: bool,
     },
 }
 
@@ -106,7 +116,10 @@ impl DeadLetter {
                 let query = format!("select {columns} from {}{wanted} limit {number}", table(reference)?);
                 rows(query, reference, global, printer).await
             }
-            What::Replay { specs, to } => {
+            What::Replay { specs, to: None, into_source: true } => {
+                Run::until_idle(specs).replay_into_source(global, printer).await
+            }
+            What::Replay { specs, to, .. } => {
                 if let (Some(_), [_, _, ..]) = (to, specs.as_slice()) {
                     let what = "--to names the repo of one replay, and there are several specs".to_owned();
                     return Err(Error::Usage { verb: "deadletter replay", what }.into());
@@ -115,6 +128,30 @@ impl DeadLetter {
             }
         }
     }
+}
+
+/// Says how many dead letters a replay into their own table cannot take: of their messages, other rows may be there.
+pub(super) async fn left_out(reference: &str, global: &Global, printer: &mut Printer) -> Result<()> {
+    let others = "not (stage = 'decode' and holds = 'message')";
+    let query = format!("select count(*) as letters from {} where {others}", table(reference)?);
+    let mut found = match global.api().await?.sql(&Query { query, at: Vec::new(), verify: false }).await {
+        Ok(found) => found,
+        // A branch of which nothing was ever set aside.
+        Err(error) if error.code() == "E0552" => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut left = 0;
+    while let Some(batch) = found.next().await.transpose()? {
+        let column = batch.column_by_name("letters").and_then(|column| column.as_primitive_opt::<Int64Type>());
+        left += column.map_or(0, |column| column.values().iter().sum::<i64>());
+    }
+    if left == 0 || printer.json() {
+        return Ok(());
+    }
+    let many = grouped(left.unsigned_abs());
+    printer.line(format!(
+        "{reference}: {many} dead letters of handlers or of parts of messages were left out: other rows of their messages may be in the table; without --into-source they are replayed as far as they hold a whole message"
+    ))
 }
 
 /// The dead letters of a commit, as a query names them.

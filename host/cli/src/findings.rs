@@ -22,12 +22,19 @@ pub(super) struct Finding {
     file: Option<PathBuf>,
     line: Option<usize>,
     key: Option<String>,
+    /// A plugin crashed: what runs may try it again.
+    crash: bool,
 }
 
 impl Finding {
+    /// Whether a plugin crashed, which is of its pipeline alone.
+    pub(super) fn is_crash(&self) -> bool {
+        self.crash
+    }
+
     /// An error that says where it is, if it is anywhere.
     pub(super) fn of(error: anyhow::Error) -> Self {
-        Self { error, file: None, line: None, key: None }
+        Self { error, file: None, line: None, key: None, crash: false }
     }
 
     /// What is wrong at `key` of a spec.
@@ -40,6 +47,7 @@ impl Finding {
             line: (place.line > 0).then_some(place.line),
             file: Some(place.file),
             key: Some(key.to_owned()),
+            crash: false,
         }
     }
 
@@ -53,7 +61,7 @@ impl From<spout_spec::Error> for Finding {
     fn from(error: spout_spec::Error) -> Self {
         let (file, key) = (error.file().map(PathBuf::from), error.key());
         let line = error.place().map(|place| place.line).filter(|line| *line > 0);
-        Self { error: error.into(), file, line, key }
+        Self { error: error.into(), file, line, key, crash: false }
     }
 }
 
@@ -157,7 +165,8 @@ pub(super) async fn examine(
         Some(built) => match Box::pin(built.typed(store)).await {
             Ok(typed) => typed,
             Err(error) => {
-                examined.findings.push(Finding::of(error.into()));
+                let crash = error.is_crash_at_start();
+                examined.findings.push(Finding { crash, ..Finding::of(error.into()) });
                 (Vec::new(), None)
             }
         },
@@ -178,7 +187,8 @@ pub(super) async fn examine(
     }
     let sound = sound && examined.findings.is_empty();
     examined.typed = sound.then_some(typed);
-    examined.parts = built.filter(|_| sound);
+    let may_run = examined.findings.iter().all(Finding::is_crash);
+    examined.parts = built.filter(|_| sound || may_run);
     examined
 }
 

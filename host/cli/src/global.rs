@@ -7,6 +7,7 @@ use clap::Args;
 use spout_api::{Api, Error as ApiError, Local, Markers, Pipelines, Plugins as KeptPlugins};
 use spout_base::{
     reach::Reach,
+    rendezvous,
     secret::{Secret, SecretSpec},
 };
 use spout_client::Remote;
@@ -152,6 +153,55 @@ impl Global {
             Some(server) => Ok(Box::new(server)),
             None => Ok(Box::new(Kept::new(&self.store_to_make().await?, self.open_plugins()?))),
         }
+    }
+
+    /// What steers the pipeline of this name: the server, the process of this machine that runs it, or the store, which has to be
+    /// there.
+    pub(crate) async fn steering(&self, pipeline: &str) -> Result<Box<dyn Pipelines>> {
+        match self.asked(pipeline).await? {
+            Some(process) => Ok(Box::new(process)),
+            None => self.pipelines_to_write().await,
+        }
+    }
+
+    /// The same to look at it only.
+    pub(crate) async fn looking(&self, pipeline: &str) -> Result<Box<dyn Pipelines>> {
+        match self.asked(pipeline).await? {
+            Some(process) => Ok(Box::new(process)),
+            None => self.pipelines().await,
+        }
+    }
+
+    /// What moves the markers of the pipeline that writes `output`, likewise.
+    pub(crate) async fn moving(&self, output: &str) -> Result<Box<dyn Markers>> {
+        let pipeline = output.split('@').next().unwrap_or(output);
+        match self.asked(pipeline).await? {
+            Some(process) => Ok(Box::new(process)),
+            None => self.markers_to_write().await,
+        }
+    }
+
+    /// The server, or the process of this machine that has the pipeline.
+    async fn asked(&self, pipeline: &str) -> Result<Option<Remote>> {
+        if let Some(server) = self.remote()? {
+            return Ok(Some(server));
+        }
+        for process in self.processes() {
+            // One that is gone by now runs nothing.
+            let statuses = process.statuses().await.unwrap_or_default();
+            if statuses.iter().any(|status| status.name == pipeline && status.condition.is_seen()) {
+                return Ok(Some(process));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The processes of this machine that run pipelines of the store, where no server is named.
+    pub(crate) fn processes(&self) -> Vec<Remote> {
+        if self.server().is_some() {
+            return Vec::new();
+        }
+        rendezvous::others(&self.store).iter().filter_map(|socket| Remote::at_socket(socket).ok()).collect()
     }
 
     /// Refuses what a server cannot be asked for.

@@ -54,6 +54,7 @@ mod sources;
 mod sql;
 mod squash;
 mod start;
+mod steer;
 mod stop;
 mod subscribe;
 mod table_format;

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use futures::StreamExt as _;
-use spout_api::{LogLine, PipelineLine, PipelinesChanged, SpecText};
+use spout_api::{LogLine, PipelineLine, Pipelines as _, PipelinesChanged, SpecText};
 
 use super::{
     Global,
@@ -17,7 +17,8 @@ use super::{
 
 pub(super) async fn create(files: &[PathBuf], global: &Global, printer: &mut Printer) -> Result<()> {
     let specs = read(files)?;
-    said(&global.pipelines_to_make().await?.create_pipelines(&specs).await?, printer)
+    said(&global.pipelines_to_make().await?.create_pipelines(&specs).await?, printer)?;
+    if printer.json() { Ok(()) } else { printer.line("`spout serve` runs what the store has") }
 }
 
 pub(super) async fn update(files: &[PathBuf], reprocess: bool, global: &Global, printer: &mut Printer) -> Result<()> {
@@ -26,7 +27,7 @@ pub(super) async fn update(files: &[PathBuf], reprocess: bool, global: &Global, 
 }
 
 pub(super) async fn set_running(name: &str, running: bool, global: &Global, printer: &mut Printer) -> Result<()> {
-    said(&global.pipelines_to_write().await?.set_running(name, running).await?, printer)
+    said(&global.steering(name).await?.set_running(name, running).await?, printer)
 }
 
 pub(super) async fn delete(name: &str, global: &Global, printer: &mut Printer) -> Result<()> {
@@ -36,15 +37,28 @@ pub(super) async fn delete(name: &str, global: &Global, printer: &mut Printer) -
 pub(super) async fn list(global: &Global, printer: &mut Printer) -> Result<()> {
     let table = |lines: &[PipelineLine]| {
         Table::new(
-            &["name", "wanted", "head", ">commits", "description"],
+            &["name", "wanted", "state", "head", ">commits", "description"],
             lines.iter().map(|line| {
                 let head = line.head.as_deref().map_or_else(|| "-".to_owned(), short);
-                vec![line.name.clone(), line.wanted.clone(), head, line.commits.to_string(), line.description.clone()]
+                let (name, wanted, state) = (line.name.clone(), line.wanted.clone(), line.condition.words().to_owned());
+                vec![name, wanted, state, head, line.commits.to_string(), line.description.clone()]
             }),
         )
     };
     let none = "no pipelines in this store; `spout create pipeline -f SPEC` makes one";
-    printer.list(&global.pipelines().await?.pipelines().await?, table, none)
+    let mut lines = global.pipelines().await?.pipelines().await?;
+    for process in global.processes() {
+        // One that is gone by now has nothing to say.
+        for said in process.pipelines().await.unwrap_or_default() {
+            match lines.iter_mut().find(|line| line.name == said.name) {
+                Some(line) if said.condition.is_seen() => *line = said,
+                Some(_) => {}
+                None => lines.push(said),
+            }
+        }
+    }
+    lines.sort_by(|one, other| one.name.cmp(&other.name));
+    printer.list(&lines, table, none)
 }
 
 /// Prints what a pipeline has said, and with `follow` what it says, until the server or whoever reads is gone.
@@ -55,7 +69,7 @@ pub(super) async fn logs(
     global: &Global,
     printer: &mut Printer,
 ) -> Result<()> {
-    let mut lines = global.pipelines().await?.log(name, recent, follow).await?;
+    let mut lines = global.looking(name).await?.log(name, recent, follow).await?;
     while let Some(line) = lines.next().await {
         let line = line?;
         if printer.json() {
@@ -90,7 +104,7 @@ pub(super) fn said(changed: &PipelinesChanged, printer: &mut Printer) -> Result<
     let all = pipelines.join(", ");
     printer.line(match commit {
         Some(id) => {
-            format!("{all}: {done} in commit {} of {}; `spout serve` makes it so", short(id), spout_repo::SPECS)
+            format!("{all}: {done} in commit {} of {}", short(id), spout_repo::SPECS)
         }
         None => format!("{all}: {done}"),
     })

@@ -263,6 +263,9 @@ fn lines(update: &Update) -> Vec<String> {
         Update::Waiting { pipeline, advice } => {
             format!("{pipeline}: has nothing to read for now, and runs until its source ends; {advice}")
         }
+        Update::Paused { pipeline } => {
+            format!("{pipeline}: paused, everything read is committed; `spout pipeline resume {pipeline}` has it go on")
+        }
         Update::Retrying { pipeline, error, code, after_ms } => {
             format!("{pipeline}: [{code}] {error}; retrying in {:.1} s", *after_ms as f64 / 1000.0)
         }

@@ -10,14 +10,16 @@ use std::{
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use spout_api::Error as ApiError;
 use spout_base::clock;
 use spout_base::terminal;
 use spout_consumer::ConsumerSpec;
 use spout_data::ByteSize;
-use spout_pipeline::{Host, RunOptions, Until, Update};
+use spout_keeper::Ran;
+use spout_pipeline::{Host, Parts, RunOptions, Until, Update};
 use spout_producer::Class;
 use spout_repo::Store;
-use spout_server::Inside;
+use spout_server::{Board, Inside};
 use spout_spec::{Loaded, all_handlers, load_every};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -26,14 +28,15 @@ use tokio::{
 };
 
 use super::{
-    Global,
+    Global, dead_letter,
     error::Error,
     fates,
-    findings::{self, Examined, examine_all},
+    findings::{self, Examined, Finding, examine_all},
     harden,
     print::Printer,
     progress::Progress,
     report::{Report, Reported},
+    steer,
 };
 
 /// Run pipelines until they are stopped; Ctrl-C commits what was read and stops.
@@ -134,6 +137,34 @@ impl Run {
         self.loaded(replays, wrong, global, printer).await
     }
 
+    /// The same, into the tables of the pipelines themselves, which may not run meanwhile.
+    pub(super) async fn replay_into_source(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let (specs, mut wrong) = load_every(&self.specs);
+        let store = global.store_to_write().await?;
+        let mut replays = Vec::new();
+        for loaded in specs {
+            let (name, branch) = (loaded.spec.pipeline.name.clone(), loaded.spec.commit.branch.clone());
+            let writer = store.repo(&name).await?.written_by(&branch).await?;
+            if let Some(holder) = writer.and_then(|writer| writer.running) {
+                let by = holder.process.to_string();
+                return Err(ApiError::InUse { branch: format!("{name}@{branch}"), by }.into());
+            }
+            match loaded.replaying_into_source() {
+                Ok(loaded) => replays.push(loaded),
+                Err(error) => wrong.push(error),
+            }
+        }
+        let names: Vec<(String, String)> = replays
+            .iter()
+            .map(|loaded| (loaded.spec.pipeline.name.clone(), loaded.spec.commit.branch.clone()))
+            .collect();
+        self.loaded(replays, wrong, global, printer).await?;
+        for (name, branch) in names {
+            dead_letter::left_out(&format!("{name}@{branch}"), global, printer).await?;
+        }
+        Ok(())
+    }
+
     async fn loaded(
         &self,
         specs: Vec<Loaded>,
@@ -142,13 +173,16 @@ impl Run {
         printer: &mut Printer,
     ) -> Result<()> {
         let (examined, findings) = Box::pin(examine_all(specs, wrong, global)).await;
+        // A handler that crashes when it is opened is of its pipeline alone, which tries it again and says how that ends.
+        let findings: Vec<Finding> = findings.into_iter().filter(|finding| !finding.is_crash()).collect();
         findings::all(&findings, printer.json())?;
         let (specs, examined): (Vec<Loaded>, Vec<Examined>) = examined.into_iter().unzip();
         self.can_end(&specs)?;
         self.can_reread(&specs)?;
         let parts = examined.into_iter().filter_map(|examined| examined.parts);
         let parts = parts.map(|parts| parts.with_reset(&self.reset_node));
-        let pipelines = parts.map(|parts| if self.reprocess { parts.reprocessing() } else { parts }).collect();
+        let pipelines = parts.map(|parts| if self.reprocess { parts.reprocessing() } else { parts });
+        let pipelines: Vec<Parts> = pipelines.collect();
         let store = global.store_to_make().await?;
         self.can_reset(&specs, &store).await?;
         let options = RunOptions {
@@ -165,11 +199,17 @@ impl Run {
             harden::started()?;
         }
         let signals = Signals::new()?;
+        let made = pipelines.clone();
         let (host, updates) = Host::start(pipelines, &store, &options);
+        let ran = Ran::new(host.orders(), &made, specs.clone());
+        let control = steer::open(global, &store, &ran)?;
         // Tables that a consumer prints and a line that redraws itself would write over each other.
         let progress = Progress::new(printer.is_terminal() && !specs.iter().any(prints));
-        let mut watch = Watch { host, progress, printer, stopping: false, gone: None, failed: None, dead_letters: 0 };
+        let journal = control.board();
+        let mut watch =
+            Watch { host, ran, journal, progress, printer, stopping: false, gone: None, failed: None, dead_letters: 0 };
         watch.until_over(updates, signals).await?;
+        control.close().await;
         watch.outcome(self.fail_on_dead_letters)
     }
 
@@ -235,6 +275,9 @@ const NOT_OF_HANDLERS: &str = "decoder/";
 /// Running pipelines, and what was heard of them.
 struct Watch<'a> {
     host: Host,
+    /// What is told to those who ask.
+    ran: Ran,
+    journal: Option<Arc<Board>>,
     progress: Progress,
     printer: &'a mut Printer,
     stopping: bool,
@@ -299,6 +342,8 @@ impl Watch<'_> {
     }
 
     fn on_update(&mut self, update: &Update) -> Result<()> {
+        self.ran.hear(update);
+        self.journal.iter().for_each(|journal| journal.note(update));
         if self.gone.is_some() {
             return Ok(());
         }

@@ -31,6 +31,7 @@ use super::{
     print::Printer,
     progress::Progress,
     run::{Signals, Wish, prints},
+    steer,
 };
 use crate::telemetry;
 
@@ -154,7 +155,9 @@ impl Serve {
         let base = fs::canonicalize(&self.base).map_err(unreadable)?;
         let (shelf, allowed) = (keeper.shelf(), self.allowed.clone());
         let (plugins, committer) = (keeper.plugins(), keeper.committer());
-        let beside = Beside { board: Arc::clone(&board), plugins, shelf, committer, allowed, base };
+        let beside = Beside { board: Arc::clone(&board), plugins, shelf, committer, ran: None, allowed, base };
+        // Who may read the memory of this process needs no token.
+        let own = steer::answer(global, &store, Beside { allowed: Reach::ALL.to_vec(), ..beside.clone() });
         let (stop, close, commit) = (CancellationToken::new(), CancellationToken::new(), keeper.committer());
         let service = Service::new(store, tokens, beside, &limits, close.clone());
         let answering = tokio::spawn(listening.serve(service));
@@ -165,6 +168,7 @@ impl Serve {
         keeping.await.map_err(|error| Error::Runtime { source: error.into() })?;
         // Whoever listens has heard how pipelines ended.
         close.cancel();
+        own.close().await;
         let last = clock::now() + AT_LEAST;
         let last = watch.stopping.map_or(last, |since| last.max(since + STOP));
         tokio::select! {

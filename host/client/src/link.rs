@@ -1,9 +1,9 @@
 //! Requests and answers: addresses, the token, errors.
 
-use std::{sync::Once, time::Duration};
+use std::{path::Path, sync::Once, time::Duration};
 
 use reqwest::{
-    Client, Method, RequestBuilder, Response,
+    Client, ClientBuilder, Method, RequestBuilder, Response,
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
     redirect::Policy,
 };
@@ -71,6 +71,16 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(server: &str, token: Option<&Secret>) -> Result<Self> {
+        Self::through(server, token, |builder| builder)
+    }
+
+    /// A process at a socket of this machine; of its address only the path is used.
+    pub(crate) fn at_socket(socket: &Path) -> Result<Self> {
+        let made = Self::through("http://localhost", None, |builder| builder.unix_socket(socket))?;
+        Ok(Self { shown: socket.display().to_string(), ..made })
+    }
+
+    fn through(server: &str, token: Option<&Secret>, how: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Self> {
         use_ring();
         let wrong = |what: String| Error::Foreign { server: server.to_owned(), what };
         let base: Url = server.parse().map_err(|error| wrong(format!("the address is no URL: {error}")))?;
@@ -87,7 +97,7 @@ impl Link {
         let builder = || {
             // A token must not follow a redirect to somebody else.
             let builder = Client::builder().default_headers(headers.clone()).redirect(Policy::none());
-            builder.connect_timeout(CONNECT).pool_idle_timeout(IDLE).tcp_keepalive(KEEP_ALIVE)
+            how(builder.connect_timeout(CONNECT).pool_idle_timeout(IDLE).tcp_keepalive(KEEP_ALIVE))
         };
         let made = |client: reqwest::Result<Client>| {
             client.map_err(|error| wrong(format!("no HTTP client can be made: {error}")))

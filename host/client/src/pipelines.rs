@@ -8,7 +8,7 @@ use futures::{
 };
 use reqwest::{Method, Response};
 use serde_json::json;
-use spout_api::{Error, LogLine, PipelineLine, Pipelines, PipelinesChanged, Result, SpecText};
+use spout_api::{Error, LogLine, PipelineLine, Pipelines, PipelinesChanged, Result, SpecText, Status};
 
 use crate::{Remote, link::Link, remote::word};
 
@@ -19,6 +19,10 @@ const LONGEST: usize = 1 << 20;
 impl Pipelines for Remote {
     async fn pipelines(&self) -> Result<Vec<PipelineLine>> {
         self.get(["specs"], &[]).await
+    }
+
+    async fn status(&self, name: &str) -> Result<Status> {
+        self.get(["pipelines", name], &[]).await
     }
 
     async fn create_pipelines(&self, specs: &[SpecText]) -> Result<PipelinesChanged> {
@@ -58,6 +62,16 @@ impl Pipelines for Remote {
             Ok::<_, Error>(line.map(|line| (line, reading)))
         });
         Ok(lines.boxed())
+    }
+}
+
+impl Remote {
+    /// What the pipelines are doing that it runs.
+    ///
+    /// # Errors
+    /// As every verb.
+    pub async fn statuses(&self) -> Result<Vec<Status>> {
+        self.get(["pipelines"], &[]).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! The requests that verbs are.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
@@ -47,6 +49,14 @@ impl Remote {
     /// [`Error::Foreign`] for what is no address of one.
     pub fn new(server: &str, token: Option<Secret>) -> Result<Self> {
         Ok(Self { link: Link::new(server, token.as_ref())? })
+    }
+
+    /// A process of this machine, at its socket.
+    ///
+    /// # Errors
+    /// Those of making a client.
+    pub fn at_socket(socket: &Path) -> Result<Self> {
+        Ok(Self { link: Link::at_socket(socket)? })
     }
 
     pub(crate) async fn get<'a, T: serde::de::DeserializeOwned>(

@@ -39,7 +39,7 @@ pub(super) fn schema(producers: &Names) -> SchemaRef {
         field("file", DataType::Utf8, true),
         field("key", DataType::Binary, true),
         field("headers", DataType::List(header()), true),
-        field("value", DataType::Binary, false),
+        field("value", DataType::Binary, true),
         field("holds", DataType::Utf8, false),
         field("stage", DataType::Utf8, false),
         field("code", DataType::Utf8, false),
@@ -88,7 +88,12 @@ pub(super) fn rows(dead: &[DeadLetter], producers: &Names, before: Option<&Bytes
     let holds =
         dead.iter().zip(&repeats).map(|(letter, repeats)| if *repeats { ELSEWHERE } else { letter.holds.name() });
     let holds: ArrayRef = Arc::new(StringArray::from_iter_values(holds));
-    let values = dead.iter().zip(&repeats).map(|(letter, repeats)| if *repeats { &[] } else { &letter.value[..] });
+    let value = |(letter, repeats)| if repeats { &[][..] } else { letter };
+    let values: BinaryArray = dead
+        .iter()
+        .zip(&repeats)
+        .map(|(letter, repeats)| (!letter.null).then(|| value((&letter.value[..], *repeats))))
+        .collect();
     let reasons = dead
         .iter()
         .zip(&repeats)
@@ -104,7 +109,7 @@ pub(super) fn rows(dead: &[DeadLetter], producers: &Names, before: Option<&Bytes
         Arc::new(files),
         Arc::new(keys),
         Arc::new(headers(dead, &repeats)?),
-        Arc::new(BinaryArray::from_iter_values(values)),
+        Arc::new(values),
         holds,
         text(|letter| &letter.stage),
         text(|letter| &letter.code),
@@ -144,6 +149,7 @@ mod tests {
             key: None,
             headers: vec![("trace".into(), b"t1".to_vec())],
             value: value.clone(),
+            null: false,
             holds: spout_data::Holds::Message,
             stage: "time".into(),
             code: "time.missing".into(),
@@ -165,6 +171,8 @@ mod tests {
             after["value"].as_binary::<i32>().iter().flatten().all(<[u8]>::is_empty),
             "it stands in the rows before"
         );
+        let gone = rows(&[DeadLetter { null: true, ..letter(11, &Bytes::new(), "f") }], &Names::new(), None).unwrap();
+        assert!(arrow::array::Array::is_null(&gone["value"], 0), "that of a tombstone has none");
         let rows = rows(&dead, &Names::new(), None).unwrap();
         assert!(rows.column_by_name("producer").is_none());
         let (values, reasons) = (rows["value"].as_binary::<i32>(), rows["reason"].as_string::<i32>());

@@ -121,6 +121,7 @@ mod tests {
             key: None,
             headers: Vec::new(),
             value: value.clone(),
+            null: false,
             holds: spout_data::Holds::Message,
             stage: "decode".into(),
             code: "json.syntax".into(),

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// What became of messages, and of the rows made of them.
 ///
-/// Where a decoder makes one row of each message, and handlers neither make new rows nor hold any back,
-/// `messages = rows + dead_letters + dropped + filtered + late + empty`.
+/// They add up in every commit: `messages + made = rows + dead_letters + dropped + empty + filtered + late + kept`. Where a decoder
+/// makes one row of each message, and handlers neither make new rows nor hold any back, `made` and `kept` are 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
@@ -25,6 +25,13 @@ pub struct Counts {
     pub filtered: BTreeMap<String, u64>,
     /// Rows that came too late for a handler, by handler.
     pub late: BTreeMap<String, u64>,
+    /// Rows that messages held besides one each, less the messages that became something else than rows, such as files; none in
+    /// commits of before it was counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made: Option<i64>,
+    /// Rows that a handler holds back, or has merged into others, less those that it released or made, by handler.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept: BTreeMap<String, i64>,
     /// Keys of messages that no column is for.
     pub unknown: UnknownKeys,
 }
@@ -32,6 +39,12 @@ pub struct Counts {
 impl Counts {
     /// Adds `more`.
     pub fn add(&mut self, more: &Self) {
+        self.made = match (self.made, more.made) {
+            (Some(own), Some(more)) => Some(own + more),
+            (Some(own), None) if more.is_nothing() => Some(own),
+            (None, more) if self.is_nothing() => more,
+            _ => None,
+        };
         self.messages += more.messages;
         self.rows += more.rows;
         self.dead_letters += more.dead_letters;
@@ -42,7 +55,51 @@ impl Counts {
                 add(own, handler, *rows);
             }
         }
+        for (handler, rows) in &more.kept {
+            self.keep(handler, *rows);
+        }
         self.unknown.add(&more.unknown);
+    }
+
+    /// Whether nothing came, and nothing became of anything.
+    fn is_nothing(&self) -> bool {
+        self.messages == 0 && self.made.is_none() && self.fates() == 0
+    }
+
+    /// What became of messages and rows, all together.
+    fn fates(&self) -> i64 {
+        let fates = [self.rows, self.dead_letters, self.dropped, self.empty, self.filtered_rows(), self.late_rows()];
+        fates.into_iter().map(signed).sum::<i64>() + self.kept_rows()
+    }
+
+    /// How many messages and rows there are more than are accounted for; less than nothing where too much is. `None` where it was
+    /// not counted.
+    #[must_use]
+    pub fn unaccounted(&self) -> Option<i64> {
+        Some(signed(self.messages) + self.made? - self.fates())
+    }
+
+    /// What `made` is where these counts add up: for those of a run whose messages have just been decoded.
+    #[must_use]
+    pub fn decoded(self) -> Option<i64> {
+        Some(self.fates() - signed(self.messages))
+    }
+
+    /// Counts `rows` that `handler` holds back, or has released where it is less than nothing.
+    pub fn keep(&mut self, handler: &str, rows: i64) {
+        if rows != 0 {
+            let kept = self.kept.entry(handler.to_owned()).or_default();
+            *kept += rows;
+            if *kept == 0 {
+                self.kept.remove(handler);
+            }
+        }
+    }
+
+    /// Rows that all handlers together hold back, less those that they released or made.
+    #[must_use]
+    pub fn kept_rows(&self) -> i64 {
+        self.kept.values().sum()
     }
 
     /// Counts `rows` that `handler` left out.
@@ -78,6 +135,10 @@ impl Counts {
         let others = self.rows + self.filtered_rows() + self.late_rows();
         failed > 0 && others == 0 && failed + self.empty >= self.messages
     }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn add(counts: &mut BTreeMap<String, u64>, name: &str, more: u64) {
@@ -146,6 +207,31 @@ mod tests {
         let text = serde_json::to_string(&sum).unwrap();
         assert_eq!(serde_json::from_str::<Counts>(&text).unwrap(), sum);
         assert_eq!(serde_json::from_str::<Counts>("{}").unwrap(), Counts::default());
+    }
+
+    #[test]
+    fn what_is_not_accounted_for_is_known() {
+        // Three messages hold five rows; a window has two of them, a filter left one out.
+        let mut counts = Counts { messages: 3, rows: 2, ..Counts::default() };
+        counts.keep("w", 2);
+        counts.filter("f", 1);
+        assert_eq!(counts.unaccounted(), None, "a commit of before it was counted");
+        counts.made = Some(2);
+        assert_eq!(counts.unaccounted(), Some(0));
+        // It releases them as one.
+        let mut released = Counts { rows: 1, made: Some(0), ..Counts::default() };
+        released.keep("w", -1);
+        assert_eq!(released.unaccounted(), Some(0));
+        counts.add(&released);
+        assert_eq!((counts.unaccounted(), counts.kept_rows(), counts.rows), (Some(0), 1, 3));
+        counts.add(&Counts::default());
+        assert_eq!(counts.unaccounted(), Some(0), "nothing changes nothing");
+        let lost = Counts { rows: counts.rows - 1, ..counts.clone() };
+        assert_eq!(lost.unaccounted(), Some(1));
+        counts.add(&Counts { messages: 1, rows: 1, ..Counts::default() });
+        assert_eq!(counts.unaccounted(), None, "with one that was not counted");
+        let files = Counts { messages: 4, dead_letters: 1, ..Counts::default() };
+        assert_eq!(files.decoded(), Some(-3));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct DeadLetter {
     pub headers: Vec<(String, Vec<u8>)>,
     /// Raw payload. Letters of rows of one message share it.
     pub value: Bytes,
+    /// Whether the message had none, as a tombstone has.
+    pub null: bool,
     /// What that is.
     pub holds: Holds,
     /// `decode`, or the id of the handler.
@@ -136,6 +138,7 @@ impl<'a> Letters<'a> {
             key: message.and_then(|at| self.messages.key(at)).map(<[u8]>::to_vec),
             headers: message.map(|at| self.headers(at)).unwrap_or_default(),
             value,
+            null: holds == Holds::Message && message.is_some_and(|at| self.messages.is_null(at)),
             holds,
             stage,
             code,
@@ -174,5 +177,17 @@ mod tests {
         for made in [letter(None), letter(Some(2))] {
             assert_eq!((made.partition, made.offset, &made.value[..]), (7.into(), 10, &b"row"[..]));
         }
+    }
+
+    #[test]
+    fn the_letter_of_a_tombstone_has_no_value() {
+        let mut values = Blobs::default();
+        [&b"a"[..], b"", b""].into_iter().for_each(|value| values.push(value));
+        let messages = Messages { values, offsets: vec![1, 2, 3], nulls: vec![1], ..Messages::default() };
+        let span = Span { partition: 0.into(), start: 1, next: Position::at(4) };
+        let mut letters = Letters::new(&span, &messages);
+        let wrong = || Wrong { stage: "s".into(), code: "c".into(), reason: "r".into() };
+        let nulls = [0, 1, 2].map(|message| letters.letter(Some(message), wrong(), Vec::new).null);
+        assert_eq!(nulls, [false, true, false], "a message without bytes is another thing");
     }
 }

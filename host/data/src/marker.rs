@@ -31,6 +31,18 @@ pub struct Marker {
     pub partitions: Partitions,
 }
 
+impl Marker {
+    /// The same without what was replayed of dead letters, which no source knows of.
+    #[must_use]
+    pub fn of_sources(&self) -> Self {
+        if !self.partitions.iter().any(|(id, _)| id.is_replay()) {
+            return self.clone();
+        }
+        let own = self.partitions.iter().filter(|(id, _)| !id.is_replay());
+        Self { partitions: own.map(|(&id, entry)| (id, entry.clone())).collect() }
+    }
+}
+
 /// How far one partition moves with a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {

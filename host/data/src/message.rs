@@ -123,6 +123,12 @@ pub struct Messages {
 }
 
 impl Messages {
+    /// Whether a message has no payload: a tombstone.
+    #[must_use]
+    pub fn is_null(&self, message: usize) -> bool {
+        u32::try_from(message).is_ok_and(|message| self.nulls.binary_search(&message).is_ok())
+    }
+
     /// Number of messages.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -21,6 +21,22 @@ impl PartitionId {
         Self { producer: 0, number }
     }
 
+    /// Producers from this one on are no producers of a spec: they stand for the dead letters of one that were replayed into its own
+    /// table, the last number for the first producer.
+    const REPLAYS: u16 = u16::MAX - 255;
+
+    /// The number that commits know the replayed dead letters of a producer by, the `index`th of its spec.
+    #[must_use]
+    pub fn replays(index: usize) -> u16 {
+        u16::MAX - u16::try_from(index).unwrap_or(u16::MAX).min(u16::MAX - Self::REPLAYS)
+    }
+
+    /// Whether it stands for dead letters that were replayed.
+    #[must_use]
+    pub fn is_replay(self) -> bool {
+        self.producer >= Self::REPLAYS
+    }
+
     /// As one whole number, in the same order: what held rows are sorted by.
     #[must_use]
     pub fn ordinal(self) -> i64 {

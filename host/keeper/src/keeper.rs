@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use spout_api::Phase;
 use spout_base::{
     clock::{self, Instant},
     error::{Coded as _, Kind, chain},
@@ -24,7 +25,7 @@ use super::{
     group::{Group, groups},
     peers::Peers,
     running::{Ended, MadeOf, Resting, Running, watch_over},
-    status::{Phase, Statuses},
+    status::Statuses,
     wanted::Wanted,
 };
 
@@ -248,7 +249,10 @@ impl Keeper {
             self.statuses.failed(name, error);
         }
         self.left(&group).await;
-        self.resting.insert(group, Resting { made_of, until: Some((pause, clock::now() + pause)) });
+        // Many that failed of one cause are not to come back at one moment.
+        let wait = clock::jittered(pause);
+        group.iter().for_each(|name| self.statuses.tried_again(name, wait));
+        self.resting.insert(group, Resting { made_of, until: Some((pause, clock::now() + wait)) });
     }
 
     /// Starts, replaces and stops groups until what runs is what is wanted.
@@ -370,7 +374,7 @@ impl Keeper {
         let ordered = |parts: Parts| if orders.contains_key(parts.name()) { parts.reprocessing() } else { parts };
         let parts: Vec<Parts> = parts.into_iter().map(ordered).collect();
         for one in &parts {
-            self.statuses.starts_with(one.name(), one.digests());
+            self.statuses.starts_with(one);
         }
         self.building.keep(&parts);
         let stop = CancellationToken::new();

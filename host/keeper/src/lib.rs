@@ -14,6 +14,7 @@ mod keeper;
 mod kept;
 mod managed;
 mod peers;
+mod ran;
 mod running;
 mod seeking;
 mod shelf;
@@ -30,9 +31,10 @@ pub use self::{
     keeper::Keeper,
     kept::Kept,
     managed::{Managed, Sent},
+    ran::Ran,
     seeking::Seeker,
     shelf::PluginShelf,
     specs::Specs,
-    status::{Phase, Status, Statuses},
+    status::Statuses,
     wanted::{Wanted, Wish},
 };

@@ -2,17 +2,20 @@
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use spout_api::{Error as ApiError, LogLine, PipelineLine, Pipelines, PipelinesChanged, Problem, Result, SpecText};
-use spout_base::reach::Reach;
+use spout_api::{
+    Condition, Error as ApiError, LastCommit, LogLine, PartitionStatus, Phase, PipelineLine, Pipelines,
+    PipelinesChanged, Problem, Result, SpecText, Status,
+};
+use spout_base::{clock, reach::Reach};
 use spout_plugin::PluginRef;
 use spout_producer::Class;
 use spout_repo::{Commit, Store};
 use spout_spec::Loaded;
 
 use super::{
-    Error, Specs,
-    status::{Phase, Status},
-    wanted::Wanted,
+    Error, Ran, Specs,
+    status::Statuses,
+    wanted::{Wanted, Wish},
 };
 
 /// The pipelines of a store.
@@ -20,6 +23,10 @@ use super::{
 pub struct Managed {
     store: Store,
     allowed: Vec<Reach>,
+    /// What the pipelines of this process are doing.
+    statuses: Statuses,
+    /// Those of them that it runs by itself.
+    ran: Option<Ran>,
 }
 
 /// A pipeline whose spec was sent.
@@ -41,7 +48,23 @@ impl Managed {
     /// Those of `store`, for somebody whose specs may reach so much of the machine that runs them.
     #[must_use]
     pub fn new(store: Store, allowed: &[Reach]) -> Self {
-        Self { store, allowed: allowed.to_vec() }
+        Self { store, allowed: allowed.to_vec(), statuses: Statuses::default(), ran: None }
+    }
+
+    /// The same beside pipelines of this process, those among them that it runs by itself included.
+    #[must_use]
+    pub fn beside(self, statuses: Statuses, ran: Option<Ran>) -> Self {
+        Self { statuses, ran, ..self }
+    }
+
+    /// The specs of those that this process runs by itself.
+    pub(crate) fn ran_specs(&self) -> &[Loaded] {
+        self.ran.as_ref().map_or(&[], Ran::specs)
+    }
+
+    /// Those that this process runs by itself, if that is one of them.
+    fn ran(&self, name: &str) -> Option<&Ran> {
+        self.ran.as_ref().filter(|ran| ran.status(name).is_some())
     }
 
     /// The pipelines of these texts.
@@ -57,14 +80,72 @@ impl Managed {
     ///
     /// # Errors
     /// Those of reading.
-    pub async fn status(&self, name: &str) -> Result<Option<Status>, Error> {
+    pub async fn about_to(&self, name: &str) -> Result<Option<Status>, Error> {
         let Some(specs) = Specs::existing(&self.store).await? else { return Ok(None) };
+        let status = |phase| Some(Status::new(name, phase, clock::wall_ms()).with_partitions(Vec::new()));
         match specs.get(name).await {
-            Ok(wanted) if wanted.wish.running => Ok(Some(Status::new(name, Phase::Starting))),
-            Ok(_) => Ok(Some(Status::new(name, Phase::Stopped))),
+            Ok(wanted) if wanted.wish.running => Ok(status(Phase::Starting)),
+            Ok(_) => Ok(status(Phase::Stopped)),
             Err(Error::Unknown { .. }) => Ok(None),
             Err(other) => Err(other),
         }
+    }
+
+    /// What is known of a pipeline that no process runs which could be asked: what it has committed.
+    async fn at_rest(&self, name: &str) -> Result<Option<Status>, Error> {
+        let wanted = self.wanted().await?.into_iter().find(|wanted| wanted.name == name);
+        let loaded = wanted.as_ref().and_then(|wanted| wanted.load().ok());
+        let branch = loaded.map_or_else(|| spout_repo::MASTER.to_owned(), |loaded| loaded.spec.commit.branch);
+        let paused = wanted.as_ref().is_some_and(|wanted| !wanted.wish.running);
+        let repo = match self.store.repo(name).await {
+            Ok(repo) => repo,
+            Err(spout_repo::Error::UnknownRepo { .. }) if wanted.is_none() => return Ok(None),
+            Err(spout_repo::Error::UnknownRepo { .. }) => {
+                let status = Status::new(name, Phase::Stopped, clock::wall_ms()).with_partitions(Vec::new());
+                let condition = if paused { Condition::Paused } else { Condition::NotRunning };
+                return Ok(Some(Status { condition, ..status }));
+            }
+            Err(other) => return Err(other.into()),
+        };
+        let branch = repo.branches().await?.into_iter().find(|there| there.name == branch);
+        let writer = match &branch {
+            Some(branch) => repo.written_by(&branch.name).await?,
+            None => None,
+        };
+        if wanted.is_none() && writer.is_none() {
+            return Ok(None);
+        }
+        let elsewhere = writer.and_then(|writer| writer.running);
+        let head = branch.and_then(|branch| branch.head);
+        let partitions =
+            head.iter().flat_map(|head| head.marker.partitions.iter()).map(|(id, entry)| PartitionStatus {
+                partition: id.number,
+                producer: entry.producer.clone(),
+                label: entry.label.clone(),
+                committed: Some(entry.position.offset),
+                ..PartitionStatus::default()
+            });
+        let since_ms = head.as_ref().map_or_else(clock::wall_ms, |head| head.header.at_ms);
+        let mut status = Status::new(name, Phase::Stopped, since_ms).with_partitions(partitions.collect());
+        status.condition = match &elsewhere {
+            Some(holder) => {
+                status.state = Phase::Elsewhere;
+                status.error = Some(format!("{} writes it, and cannot be asked from here", holder.process));
+                Condition::Elsewhere
+            }
+            None if paused => Condition::Paused,
+            None => Condition::NotRunning,
+        };
+        if let Some(head) = head {
+            let counts = match serde_json::to_value(&head.counts) {
+                Ok(serde_json::Value::Object(counts)) => counts,
+                _ => serde_json::Map::new(),
+            };
+            let (id, at_ms, reason) = (head.header.id.clone(), head.header.at_ms, head.reason.clone());
+            (status.head, status.plugins) = (Some(id.clone()), head.plugins.clone());
+            status.last_commit = Some(LastCommit { id, at_ms, reason, counts });
+        }
+        Ok(Some(status))
     }
 
     /// Refuses a plugin that some pipeline of the store uses.
@@ -116,6 +197,11 @@ impl Managed {
         let branch = branches.into_iter().find(|there| there.name == branch);
         Ok(PipelineLine {
             wanted: if wanted.wish.running { "running" } else { "stopped" }.to_owned(),
+            condition: match self.statuses.one(&wanted.name) {
+                Some(status) => status.condition,
+                None if wanted.wish.running => Condition::NotRunning,
+                None => Condition::Paused,
+            },
             head: branch.as_ref().and_then(|branch| branch.head.as_ref()).map(|head| head.header.id.clone()),
             commits: branch.map_or(0, |branch| branch.commits),
             name: wanted.name,
@@ -131,7 +217,29 @@ impl Pipelines for Managed {
         for wanted in self.wanted().await? {
             lines.push(self.line(wanted).await?);
         }
+        for spec in self.ran_specs().iter().map(|loaded| &loaded.spec) {
+            let name = &spec.pipeline.name;
+            if !lines.iter().any(|line| line.name == *name) {
+                let status = self.statuses.one(name);
+                lines.push(PipelineLine {
+                    name: name.clone(),
+                    wanted: "running".to_owned(),
+                    condition: status.as_ref().map(|status| status.condition).unwrap_or_default(),
+                    commits: status.as_ref().map_or(0, |status| status.commits),
+                    head: status.and_then(|status| status.head),
+                    description: spec.description.clone(),
+                });
+            }
+        }
         Ok(lines)
+    }
+
+    async fn status(&self, name: &str) -> Result<Status> {
+        if let Some(status) = self.statuses.one(name) {
+            return Ok(status);
+        }
+        let unknown = || Error::Unknown { name: name.to_owned() }.into();
+        self.at_rest(name).await?.ok_or_else(unknown)
     }
 
     async fn create_pipelines(&self, specs: &[SpecText]) -> Result<PipelinesChanged> {
@@ -151,7 +259,14 @@ impl Pipelines for Managed {
     }
 
     async fn set_running(&self, name: &str, running: bool) -> Result<PipelinesChanged> {
-        let commit = Specs::open(&self.store).await?.set_running(name, running).await?;
+        let specs = Specs::open(&self.store).await?;
+        let commit = match self.ran(name) {
+            Some(ran) => {
+                let already = ran.set_running(name, running).await;
+                if already { None } else { Some(specs.order(name, Wish { running, ..Wish::default() }).await?) }
+            }
+            None => specs.set_running(name, running).await?,
+        };
         let done = match (running, &commit) {
             (true, Some(_)) => "started",
             (true, None) => "running already",
@@ -162,7 +277,16 @@ impl Pipelines for Managed {
     }
 
     async fn restart_pipeline(&self, name: &str) -> Result<PipelinesChanged> {
-        let commit = Specs::open(&self.store).await?.restart(name).await?;
+        let specs = Specs::open(&self.store).await?;
+        let commit = match self.ran(name) {
+            Some(ran) => {
+                let order = Wish { restart: Some(clock::nonce()), ..Wish::default() };
+                let commit = specs.order(name, order).await?;
+                ran.restart(name);
+                commit
+            }
+            None => specs.restart(name).await?,
+        };
         Ok(changed(vec![name.to_owned()], "restarted", Some(&commit)))
     }
 

@@ -85,6 +85,9 @@ pub(super) async fn watch_over(
         tokio::select! {
             update = said.recv(), if !told => match update {
                 Some(update) => {
+                    if let Update::Failed { pipeline, error, code } = &update {
+                        tracing::error!(pipeline, code, "{error}");
+                    }
                     ended.committed |= matches!(update, Update::Committed { .. });
                     statuses.hear(&update);
                     // Whoever listened may have gone away.

@@ -31,6 +31,8 @@ enum Change<'a> {
     Run(&'a str, bool),
     /// An order to stop a pipeline and start it again.
     Restart(&'a str, String),
+    /// An order to a pipeline that a process runs by itself, whether or not the store has it by name.
+    Ordered(&'a str, Wish),
     /// The order to begin anew that a pipeline has followed.
     Begun(&'a str, &'a str),
     /// A pipeline that is to be there no more.
@@ -46,7 +48,9 @@ impl Change<'_> {
             Self::Update(_, Some(_)) => "reprocess",
             Self::Run(_, true) => "start",
             Self::Run(_, false) => "stop",
-            Self::Restart(..) => "restart",
+            Self::Restart(..) | Self::Ordered(_, Wish { restart: Some(_), .. }) => "restart",
+            Self::Ordered(_, Wish { running: true, .. }) => "start",
+            Self::Ordered(..) => "stop",
             Self::Begun(..) => "begin anew",
             Self::Delete(_) => "delete",
         };
@@ -58,9 +62,11 @@ impl Change<'_> {
             Self::Create(all) | Self::Update(all, _) => {
                 all.iter().map(|wanted| wanted.name.as_str()).collect::<Vec<_>>().join(", ")
             }
-            Self::Run(name, _) | Self::Restart(name, _) | Self::Begun(name, _) | Self::Delete(name) => {
-                (*name).to_owned()
-            }
+            Self::Run(name, _)
+            | Self::Restart(name, _)
+            | Self::Ordered(name, _)
+            | Self::Begun(name, _)
+            | Self::Delete(name) => (*name).to_owned(),
         }
     }
 }
@@ -146,6 +152,14 @@ impl Specs {
         self.change(&Change::Restart(name, clock::nonce())).await
     }
 
+    /// Takes note of an order to a pipeline that a process runs by itself: its spec is with whoever started that.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(super) async fn order(&self, name: &str, wish: Wish) -> Result<Commit, Error> {
+        self.change(&Change::Ordered(name, wish)).await
+    }
+
     /// Takes note that a pipeline has begun anew, as it was ordered to.
     ///
     /// # Errors
@@ -209,6 +223,15 @@ impl Specs {
                 unchanged.push(known(editor, name).await?);
                 let restart = Some(order.clone());
                 put_wish(open, name, &Wish { restart, running: true, ..self.get(name).await?.wish }).await?;
+            }
+            Change::Ordered(name, order) => {
+                let before = match self.get(name).await {
+                    Ok(known) => known.wish,
+                    Err(Error::Unknown { .. }) => Wish::default(),
+                    Err(other) => return Err(other),
+                };
+                let restart = order.restart.clone().or(before.restart.clone());
+                put_wish(open, name, &Wish { running: order.running, restart, ..before }).await?;
             }
             Change::Begun(name, order) => {
                 unchanged.push(known(editor, name).await?);

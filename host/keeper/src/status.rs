@@ -3,109 +3,79 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
+use spout_api::{LastCommit, PartitionState, PartitionStatus, Phase, Status};
 use spout_base::{
     clock,
     error::{Coded, chain},
 };
-use spout_pipeline::Update;
+use spout_data::PartitionId;
+use spout_pipeline::{Parts, Update};
+use spout_plugin::Progress;
+use spout_producer::{Standing, Standings};
 
-/// What a pipeline is doing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Status {
-    /// Its name, which is that of its repo.
-    pub name: String,
-    /// What it is doing.
-    pub state: Phase,
-    /// Since when, in milliseconds since 1970.
-    pub since_ms: i64,
-    /// Where it listens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
-    /// Commits since the start.
-    pub commits: u64,
-    /// Its newest commit.
-    pub head: Option<String>,
-    /// What is wrong, or was wrong last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// The code of that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    /// The digests of its plugins, by name.
-    #[serde(default)]
-    pub plugins: BTreeMap<String, String>,
-    /// Counts since the start.
-    #[serde(default)]
-    pub counts: Map<String, Value>,
-    /// What its plugins have said of themselves since the start, by plugin and name.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub metrics: Map<String, Value>,
+/// What is known of a pipeline.
+#[derive(Clone, Debug)]
+struct Known {
+    status: Status,
     /// What is wrong is so until it starts anew, however well it runs.
-    #[serde(skip)]
-    pub(super) lasting: bool,
-}
-
-/// What a pipeline is doing, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// It is being opened.
-    Starting,
-    /// It reads, or waits for something to read.
-    Running,
-    /// It waits to be started again after trouble.
-    Retrying,
-    /// It commits what it has read, and stops.
-    Stopping,
-    /// Another server of the store runs it.
-    Elsewhere,
-    /// It is not to run.
-    Stopped,
-    /// Its source has ended.
-    Finished,
-    /// It cannot go on as it is.
-    Failed,
-}
-
-impl Phase {
-    /// Whether it may write its branch.
-    #[must_use]
-    pub fn is_at_work(self) -> bool {
-        matches!(self, Self::Starting | Self::Running | Self::Stopping)
-    }
+    lasting: bool,
+    /// How its partitions stand, while it runs here.
+    standings: Standings,
 }
 
 /// What all pipelines are doing. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Statuses(Arc<Mutex<BTreeMap<String, Status>>>);
+pub struct Statuses(Arc<Mutex<BTreeMap<String, Known>>>);
 
 impl Statuses {
     /// As of now, by name.
     #[must_use]
     pub fn all(&self) -> BTreeMap<String, Status> {
-        self.with(|all| all.clone())
+        let all = self.with(|all| all.clone());
+        all.into_iter().map(|(name, known)| (name, known.now())).collect()
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<String, Status>) -> T) -> T {
+    /// As of now, that of one.
+    #[must_use]
+    pub fn one(&self, name: &str) -> Option<Status> {
+        self.with(|all| all.get(name).cloned()).map(Known::now)
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<String, Known>) -> T) -> T {
         // What is under the lock is sound at every moment.
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn known<T>(&self, name: &str, act: impl FnOnce(&mut Known) -> T) -> T {
+        let new = || Known {
+            status: Status::new(name, Phase::Starting, clock::wall_ms()),
+            lasting: false,
+            standings: Standings::default(),
+        };
+        self.with(|all| act(all.entry(name.to_owned()).or_insert_with(new)))
+    }
+
     fn of<T>(&self, name: &str, act: impl FnOnce(&mut Status) -> T) -> T {
-        self.with(|all| act(all.entry(name.to_owned()).or_insert_with(|| Status::new(name, Phase::Starting))))
+        self.known(name, |known| act(&mut known.status))
     }
 
     pub(super) fn set(&self, name: &str, state: Phase) {
         self.of(name, |status| {
             if status.state != state {
-                (status.state, status.since_ms) = (state, clock::wall_ms());
+                (status.state, status.since_ms, status.retry_at_ms) = (state, clock::wall_ms(), None);
             }
         });
+    }
+
+    /// It is tried again after `pause`.
+    pub(super) fn tried_again(&self, name: &str, pause: Duration) {
+        let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        self.of(name, |status| status.retry_at_ms = Some(clock::wall_ms().saturating_add(pause)));
     }
 
     /// What is wrong with it, whatever it is doing.
@@ -117,7 +87,7 @@ impl Statuses {
     pub(super) fn lasting_fault(&self, name: &str, code: &str, error: &str) {
         tracing::warn!(pipeline = name, code, "it runs as it was: {error}");
         self.fault(name, code, error);
-        self.of(name, |status| status.lasting = true);
+        self.known(name, |known| known.lasting = true);
     }
 
     /// What was wrong by this code is so no more.
@@ -139,14 +109,17 @@ impl Statuses {
         }
     }
 
-    pub(super) fn starts_with(&self, name: &str, plugins: &BTreeMap<String, String>) {
+    pub(super) fn starts_with(&self, parts: &Parts) {
+        let name = parts.name();
         self.set(name, Phase::Starting);
-        self.of(name, |status| {
-            if std::mem::take(&mut status.lasting) {
+        self.known(name, |known| {
+            let Known { status, lasting, standings } = known;
+            if std::mem::take(lasting) {
                 (status.error, status.code) = (None, None);
             }
             status.address = None;
-            status.plugins.clone_from(plugins);
+            status.plugins.clone_from(parts.digests());
+            standings.clone_from(parts.standings());
         });
     }
 
@@ -164,57 +137,91 @@ impl Statuses {
             }
             Update::Listening { address, .. } => self.of(name, |status| status.address = Some(address.clone())),
             Update::Progress { .. } => {
-                self.set(name, Phase::Running);
-                if let Ok(Value::Object(mut said)) = serde_json::to_value(update) {
-                    said.retain(|key, _| key != "event" && key != "pipeline");
-                    self.of(name, |status| status.counts = said);
+                let mut said = object(update);
+                said.retain(|key, _| key != "event" && key != "pipeline");
+                self.of(name, |status| status.counts = said);
+                if self.of(name, |status| status.state) != Phase::Stopping {
+                    self.set(name, Phase::Running);
                 }
             }
-            Update::Committed { commit, .. } => {
-                self.set(name, Phase::Running);
-                self.of(name, |status| {
+            Update::Committed { commit, counts, reason, .. } => {
+                // The last commit of one that stops does not make it run again.
+                if self.of(name, |status| status.state) != Phase::Stopping {
+                    self.set(name, Phase::Running);
+                }
+                self.known(name, |Known { status, lasting, .. }| {
                     status.head = Some(commit.clone());
+                    let (id, at_ms) = (commit.clone(), clock::wall_ms());
+                    status.last_commit = Some(LastCommit { id, at_ms, reason: reason.clone(), counts: object(counts) });
                     status.commits += 1;
-                    if !status.lasting {
+                    if !*lasting {
                         (status.error, status.code) = (None, None);
                     }
                 });
             }
-            Update::Retrying { error, code, .. } => {
+            Update::Retrying { error, code, after_ms, .. } => {
                 self.set(name, Phase::Retrying);
+                self.tried_again(name, Duration::from_millis(*after_ms));
                 self.fault(name, code, error);
             }
             Update::Failed { error, code, .. } => {
-                tracing::error!(pipeline = name, code, "{error}");
                 self.set(name, Phase::Failed);
                 self.fault(name, code, error);
             }
             Update::Stopped { .. } => self.set(name, Phase::Finished),
             Update::Metrics { plugins, .. } => {
-                if let Ok(Value::Object(said)) = serde_json::to_value(plugins) {
-                    self.of(name, |status| status.metrics = said);
-                }
+                self.of(name, |status| status.metrics = object(plugins));
             }
+            Update::Paused { .. } => self.set(name, Phase::Stopped),
             Update::Waiting { .. } => {}
         }
     }
 }
 
-impl Status {
-    pub(super) fn new(name: &str, state: Phase) -> Self {
-        Self {
-            name: name.to_owned(),
-            state,
-            since_ms: clock::wall_ms(),
-            address: None,
-            commits: 0,
-            head: None,
-            error: None,
-            code: None,
-            plugins: BTreeMap::new(),
-            counts: Map::new(),
-            metrics: Map::new(),
-            lasting: false,
+impl Known {
+    /// As it is to be told, with its partitions as they are now.
+    fn now(self) -> Status {
+        let (now, mut status) = (clock::wall_ms(), self.status);
+        let at_work = status.state == Phase::Running;
+        if let Some(trouble) = self.standings.trouble().filter(|_| at_work) {
+            (status.error, status.code) = (Some(trouble.error), Some(trouble.code.to_owned()));
+            status.retry_at_ms = Some(trouble.again_ms);
         }
+        status.with_partitions(self.standings.each(|(id, standing)| told(*id, standing, at_work, now)))
+    }
+}
+
+/// What is said of a partition; nobody reads it where the pipeline is not at work.
+fn told(id: PartitionId, standing: &Standing, at_work: bool, now_ms: i64) -> PartitionStatus {
+    let trouble = standing.trouble.as_ref().filter(|_| at_work);
+    PartitionStatus {
+        partition: id.number,
+        producer: standing.producer.clone(),
+        label: standing.label.clone(),
+        state: match standing.progress {
+            _ if trouble.is_some() => PartitionState::Failing,
+            _ if !at_work => PartitionState::Waiting,
+            None => PartitionState::Waiting,
+            Some(Progress::More) => PartitionState::Reading,
+            Some(Progress::Idle) => PartitionState::Idle,
+            Some(Progress::Ended) => PartitionState::Ended,
+        },
+        committed: standing.committed,
+        fetched: at_work.then_some(standing.fetched),
+        end: standing.end,
+        lag: standing.lag().filter(|_| at_work),
+        newest_ms: standing.newest_ms,
+        time_lag_ms: standing.time_lag_ms(now_ms).filter(|_| at_work),
+        reader: at_work.then_some(standing.reader),
+        error: trouble.map(|trouble| trouble.error.clone()),
+        code: trouble.map(|trouble| trouble.code.to_owned()),
+        retry_at_ms: trouble.map(|trouble| trouble.again_ms),
+    }
+}
+
+fn object(said: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(said) {
+        Ok(Value::Object(said)) => said,
+        _ => Map::new(),
     }
 }

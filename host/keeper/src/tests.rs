@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use spout_api::Phase;
 use spout_base::reach::Reach;
 use spout_pipeline::Update;
 use spout_plugin::Plugins;

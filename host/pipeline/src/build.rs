@@ -10,11 +10,11 @@ use std::{
 };
 
 use spout_consumer::{Consumer, ConsumerContext, PublishConsumer, Target};
-use spout_data::Marker;
+use spout_data::{Marker, PartitionId};
 use spout_format::Format;
 use spout_node::{Builder, Chain, NodeSpec, Shape, States, Tables};
 use spout_plugin::{EnvGrant, Exposed, Metrics, PluginRef, Plugins, Quotas, Task, World, check_grants};
-use spout_producer::{Output, Producer, Producers, Service, ServiceSpec};
+use spout_producer::{Output, Producer, Producers, Service, ServiceSpec, Standings};
 use spout_repo::{Differences, Store};
 use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, PluginUse, Publish, SpoutSpec, all_handlers};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,8 @@ pub struct Parts {
     pub(super) reset_done: Arc<AtomicBool>,
     /// Whether its branch begins anew when it starts next.
     pub(super) reprocess: Arc<AtomicBool>,
+    /// How its partitions stand while it runs.
+    pub(super) standings: Standings,
 }
 
 impl Parts {
@@ -89,6 +91,7 @@ impl Parts {
             reset: BTreeSet::new(),
             reset_done: Arc::default(),
             reprocess: Arc::default(),
+            standings: Standings::default(),
             spec,
         })
     }
@@ -111,6 +114,20 @@ impl Parts {
     pub(super) fn running(&self, store: &Store, config: &RunConfig) -> Self {
         let tables = RepoTables::new(store, &self.place, &config.stop);
         Self { tables: Tables::new(Arc::new(tables)), ..self.clone() }
+    }
+
+    /// The same for another run: its plugins are told by `draining` that it wants to stop, and not by what told them before.
+    pub(super) fn told_by(&self, draining: CancellationToken) -> Self {
+        let mut parts = self.clone();
+        parts.inputs.iter_mut().for_each(|input| input.told_by(&draining));
+        parts.handler_tasks.values_mut().for_each(|task| task.draining.clone_from(&draining));
+        Self { draining, ..parts }
+    }
+
+    /// How its partitions stand while it runs.
+    #[must_use]
+    pub fn standings(&self) -> &Standings {
+        &self.standings
     }
 
     /// Name of the pipeline.
@@ -152,16 +169,22 @@ impl Parts {
     /// What reads the sources; `marker` says by what number commits know each, where there are several.
     pub(super) fn producer(&self, store: &Store, config: &RunConfig, marker: &Marker) -> Result<Reading, Error> {
         let names: Vec<&str> = self.inputs.iter().map(|input| input.name.as_str()).collect();
-        let numbers = spout_producer::numbers(&names, marker)
-            .map_err(|reason| Error::Spec { pipeline: self.name.clone(), reason })?;
+        let replays = self.inputs.iter().any(|input| input.source.spec.replays());
+        let numbers = if replays {
+            (0..names.len()).map(PartitionId::replays).collect()
+        } else {
+            let numbers = spout_producer::numbers(&names, marker);
+            numbers.map_err(|reason| Error::Spec { pipeline: self.name.clone(), reason })?
+        };
         let output = self.output();
         let mut all = BTreeMap::new();
         for (input, &number) in self.inputs.iter().zip(&numbers) {
-            all.insert(number, input.producer(&self.place, store, config, &output)?);
+            let standings = self.standings.of_producer(number);
+            all.insert(number, input.producer(&self.place, store, config, &output, standings)?);
         }
         let several = names != [""];
         let producer = match all.pop_first() {
-            Some((_, only)) if !several => only,
+            Some((_, only)) if !several && !replays => only,
             first => Box::new(Producers::new(first.into_iter().chain(all).collect())),
         };
         let named = numbers.iter().zip(&names).filter(|_| several);

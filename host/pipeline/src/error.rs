@@ -240,6 +240,18 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether a plugin crashed, or hung, where a handler was opened or asked for its columns: before it had any row to blame.
+    #[must_use]
+    pub fn is_crash_at_start(&self) -> bool {
+        let handler = match self {
+            Self::State { doing: "restored", source, .. } | Self::Chain { source, .. } => source,
+            _ => return false,
+        };
+        matches!(&**handler, spout_node::Error::Plugin { source, .. } if source.is_crash())
+    }
+}
+
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {

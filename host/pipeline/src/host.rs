@@ -18,6 +18,7 @@ use super::{
     decide::Until,
     link::Lifecycle,
     run::{Order, RunConfig, run},
+    steering::{Orders, Steering, Wanted},
     totals::Totals,
 };
 
@@ -37,14 +38,14 @@ pub struct RunOptions {
 /// Tries of a pipeline that runs `until` something, before passing trouble counts as failure.
 const TRIES: u32 = 3;
 
+/// Crashes in a row of a plugin that is only opened, before they count as failure.
+const CRASHES: u32 = 3;
+
 /// Running pipelines.
 #[derive(Debug)]
 pub struct Host {
     tasks: JoinSet<Result<(), Error>>,
-    orders: BTreeMap<String, mpsc::UnboundedSender<Order>>,
-    /// What tells the plugins of each pipeline that it wants to stop.
-    draining: Vec<CancellationToken>,
-    stop: CancellationToken,
+    orders: Orders,
 }
 
 impl Host {
@@ -56,39 +57,31 @@ impl Host {
         options: &RunOptions,
     ) -> (Self, mpsc::UnboundedReceiver<Update>) {
         let (updates, told) = mpsc::unbounded_channel();
-        let stop = CancellationToken::new();
-        let (tasks, orders, draining) = (JoinSet::new(), BTreeMap::new(), Vec::new());
-        let mut host = Self { tasks, orders, draining, stop: stop.clone() };
+        let (mut tasks, mut all) = (JoinSet::new(), BTreeMap::new());
         for parts in pipelines {
-            host.draining.push(parts.draining.clone());
-            let (order, orders) = mpsc::unbounded_channel();
-            host.orders.insert(parts.name.clone(), order);
+            let (steering, orders) = Steering::new();
+            all.insert(parts.name.clone(), steering.clone());
             let RunOptions { until, json, memory_high, access } = options.clone();
-            let config = RunConfig { until, json, memory_high, stop: stop.clone(), access };
-            host.tasks.spawn(guard(parts, store.clone(), config, orders, updates.clone()));
+            let config = RunConfig { until, json, memory_high, stop: CancellationToken::new(), access };
+            tasks.spawn(guard(parts, store.clone(), config, (steering, orders), updates.clone()));
         }
-        (host, told)
+        (Self { tasks, orders: Orders(Arc::new(all)) }, told)
+    }
+
+    /// What steers each of the pipelines.
+    #[must_use]
+    pub fn orders(&self) -> Orders {
+        self.orders.clone()
     }
 
     /// Asks every pipeline to commit what it has taken and stop.
     pub fn stop(&self) {
-        self.order(Order::Stop);
-        self.stop.cancel();
-        // A pipeline whose handler is in a call sees no order before the call is over.
-        self.draining.iter().for_each(CancellationToken::cancel);
+        self.orders.0.values().for_each(|steering| steering.set(Wanted::Stopped));
     }
 
     /// Asks every pipeline to commit what it has taken and go on.
     pub fn commit(&self) {
-        self.order(Order::Commit);
-    }
-
-    fn order(&self, order: Order) {
-        for orders in self.orders.values() {
-            if orders.send(order).is_err() {
-                tracing::debug!(?order, "ignoring an order for a pipeline that has ended");
-            }
-        }
+        self.orders.0.values().for_each(Steering::commit);
     }
 
     /// Waits for the next pipeline that fails; `None` when all are over. May be given up and asked again.
@@ -105,17 +98,20 @@ impl Host {
     }
 }
 
+/// What a pipeline is steered by, and its end of it.
+type Steered = (Steering, mpsc::UnboundedReceiver<Order>);
+
 /// Runs one pipeline, and lets those that it is linked with know when it is over, also if that is by a panic.
 async fn guard(
     parts: Parts,
     store: Store,
     config: RunConfig,
-    orders: mpsc::UnboundedReceiver<Order>,
+    steered: Steered,
     updates: mpsc::UnboundedSender<Update>,
 ) -> Result<(), Error> {
     let mut guard = LifecycleGuard(parts.place.lifecycle().clone(), true);
     let pipeline = parts.name.clone();
-    let over = Box::pin(supervise(parts, store, config, orders, updates.clone()));
+    let over = Box::pin(supervise(parts, store, config, steered, updates.clone()));
     let over = unless_panicked(pipeline, over, &updates).await;
     guard.1 = over.is_err();
     over
@@ -145,19 +141,39 @@ impl Drop for LifecycleGuard {
     }
 }
 
-/// Runs one pipeline; after passing trouble it starts again from its head.
+/// Runs one pipeline; after passing trouble it starts again from its head, and so it does when it was paused.
 async fn supervise(
     parts: Parts,
     store: Store,
     config: RunConfig,
-    mut orders: mpsc::UnboundedReceiver<Order>,
+    (steering, mut orders): Steered,
     updates: mpsc::UnboundedSender<Update>,
 ) -> Result<(), Error> {
     let mut backoff = Backoff::default();
-    let mut tries = 0;
+    let (mut tries, mut crashes) = (0, 0);
     let mut totals = Totals::default();
     loop {
+        let (stop, draining) = match steering.begin() {
+            Ok(tokens) => tokens,
+            Err(Wanted::Paused) => {
+                rest(&parts.name, &steering, &mut orders, &updates).await;
+                continue;
+            }
+            Err(Wanted::Running | Wanted::Stopped) => return stopped(&parts, totals, &updates),
+        };
+        // Orders to a run that is over are no orders to this one.
+        while orders.try_recv().is_ok() {}
+        if stop.is_cancelled() {
+            continue;
+        }
+        let (parts, config) = (parts.told_by(draining), RunConfig { stop: stop.clone(), ..config.clone() });
         let error = match Box::pin(run(&parts, &store, &config, &mut orders, &mut totals, &updates)).await {
+            // It was told to end so that another one begins.
+            Ok(()) if stop.is_cancelled() && steering.wanted() != Wanted::Stopped => continue,
+            Err(error @ Error::Overdue { .. }) if stop.is_cancelled() && steering.wanted() != Wanted::Stopped => {
+                tracing::warn!(pipeline = parts.name, error = chain(&error), "what was not committed is read again");
+                continue;
+            }
             Ok(()) => {
                 let waited = config.until != Until::Stopped || parts.place.subscribes();
                 if let Some(upstream) = parts.place.failed_upstream().filter(|_| waited) {
@@ -167,20 +183,14 @@ async fn supervise(
                     drop(updates.send(Update::Failed { pipeline, error: text, code }));
                     return Err(error);
                 }
-                let Totals { counts, commits, reasons, .. } = totals;
-                let (pipeline, reasons) = (parts.name.clone(), reasons.sorted());
-                let plugins = parts.metrics();
-                if !plugins.is_empty() {
-                    drop(updates.send(Update::Metrics { pipeline: pipeline.clone(), plugins, last: true }));
-                }
-                drop(updates.send(Update::Stopped { pipeline, counts, commits, reasons }));
-                return Ok(());
+                return stopped(&parts, totals, &updates);
             }
             Err(error) => error,
         };
         tries += 1;
+        crashes = if error.is_crash_at_start() { crashes + 1 } else { 0 };
         let text = chain(&error);
-        let passing = matches!(error.kind(), Kind::Unavailable | Kind::Conflict);
+        let passing = matches!(error.kind(), Kind::Unavailable | Kind::Conflict) || (1..CRASHES).contains(&crashes);
         let patient = config.until == Until::Stopped || tries < TRIES;
         let (pipeline, code) = (parts.name.clone(), error.code().to_owned());
         if !passing || !patient {
@@ -190,23 +200,46 @@ async fn supervise(
         let pause = backoff.delay();
         let after_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         drop(updates.send(Update::Retrying { pipeline, error: text, code, after_ms }));
-        if stopped_within(pause, &mut orders).await {
+        if called_within(pause, &mut orders).await && steering.wanted() == Wanted::Stopped {
             return Err(error);
         }
     }
 }
 
-/// Whether the order to stop came before `pause` was over.
-async fn stopped_within(pause: Duration, orders: &mut mpsc::UnboundedReceiver<Order>) -> bool {
-    let stop = async {
+/// A pipeline that has committed everything it took, and does not go on.
+fn stopped(parts: &Parts, totals: Totals, updates: &mpsc::UnboundedSender<Update>) -> Result<(), Error> {
+    let Totals { counts, commits, reasons, .. } = totals;
+    let (pipeline, reasons) = (parts.name.clone(), reasons.sorted());
+    let plugins = parts.metrics();
+    if !plugins.is_empty() {
+        drop(updates.send(Update::Metrics { pipeline: pipeline.clone(), plugins, last: true }));
+    }
+    drop(updates.send(Update::Stopped { pipeline, counts, commits, reasons }));
+    Ok(())
+}
+
+/// Waits until something else is wanted than that it rests.
+async fn rest(
+    pipeline: &str,
+    steering: &Steering,
+    orders: &mut mpsc::UnboundedReceiver<Order>,
+    updates: &mpsc::UnboundedSender<Update>,
+) {
+    drop(updates.send(Update::Paused { pipeline: pipeline.to_owned() }));
+    while steering.wanted() == Wanted::Paused && orders.recv().await.is_some() {}
+}
+
+/// Whether the order to stop, or to start at once, came before `pause` was over.
+async fn called_within(pause: Duration, orders: &mut mpsc::UnboundedReceiver<Order>) -> bool {
+    let called = async {
         while let Some(order) = orders.recv().await {
-            if order == Order::Stop {
+            if order != Order::Commit {
                 return;
             }
         }
         std::future::pending::<()>().await;
     };
-    tokio::time::timeout(pause, stop).await.is_ok()
+    tokio::time::timeout(pause, called).await.is_ok()
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use spout_base::secret::Secret;
 use spout_plugin::Task;
 use spout_producer::{
     DecoderFactory, DecoderSpec, NativeDecoder, Output, Producer, ProducerSpec, SchemaPin, Source, SourceContext,
-    Upstream,
+    Standings, Upstream,
 };
 use spout_repo::Store;
 use spout_spec::PluginUse;
+use tokio_util::sync::CancellationToken;
 
 use super::{Error, build::Loading, decide::Until, link::Place, run::RunConfig};
 
@@ -69,6 +70,7 @@ impl Input {
         store: &Store,
         config: &RunConfig,
         output: &Output,
+        standings: Standings,
     ) -> Result<Box<dyn Producer>, Error> {
         let upstream = self.source.spec.upstream();
         let context = SourceContext {
@@ -78,6 +80,7 @@ impl Input {
             task: self.source_task.as_ref(),
             secret: self.secret.as_ref(),
             store,
+            standings,
             publisher: match upstream {
                 Some(Upstream::Link(pipeline)) => place.publisher(pipeline),
                 _ => None,
@@ -94,6 +97,13 @@ impl Input {
             .spec
             .producer(context)
             .map_err(|source| Error::Producer { pipeline: self.pipeline.clone(), source: Box::new(source) })
+    }
+
+    /// The same with plugins that are told by `draining` when the pipeline wants to stop.
+    pub(super) fn told_by(&mut self, draining: &CancellationToken) {
+        for task in [&mut self.source_task, &mut self.decoder_task].into_iter().flatten() {
+            task.draining.clone_from(draining);
+        }
     }
 
     pub(super) fn decoders(&self, pin: SchemaPin) -> DecoderFactory {

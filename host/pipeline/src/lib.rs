@@ -29,6 +29,7 @@ mod run;
 mod sample;
 mod seek;
 mod settings;
+mod steering;
 mod tables;
 mod totals;
 mod trial;
@@ -43,6 +44,7 @@ pub use self::{
     outlook::Typed,
     rehearsal::{Problem, Rehearsal, Verdict},
     settings::misfits,
+    steering::Orders,
     totals::Reason,
     trial::{Finding, SpoutTrial, Trial},
     update::{PluginMetrics, TookOver, Update},

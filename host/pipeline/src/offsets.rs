@@ -48,6 +48,11 @@ impl Offsets {
         self.labels.insert(partition, label);
     }
 
+    /// The name of the producer of `partition`; empty where there is one only.
+    pub(super) fn producer(&self, partition: PartitionId) -> &str {
+        self.producers.get(&partition.producer).map_or("", String::as_str)
+    }
+
     /// The source's name for `partition`, behind that of its producer where there are several; empty if it has none.
     pub(super) fn label(&self, partition: PartitionId) -> String {
         let label = self.labels.get(&partition).map_or("", String::as_str);

@@ -1,7 +1,7 @@
 //! Where a pipeline could go on instead, as its sources say.
 
 use spout_data::{Marker, PartitionId, PartitionMarker};
-use spout_producer::Goal;
+use spout_producer::{Goal, Standings};
 use spout_repo::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +33,7 @@ impl Parts {
             if producer.is_some_and(|producer| producer != input.name) {
                 continue;
             }
-            let mut reading = input.producer(&self.place, store, &config, &self.output())?;
+            let mut reading = input.producer(&self.place, store, &config, &self.output(), Standings::default())?;
             let failed = |source| Error::Producer { pipeline: self.name.clone(), source: Box::new(source) };
             let found = reading.seek(&own(marker, number), goal).await.map_err(failed)?;
             entries.partitions.extend(found.into_iter().map(|found| {

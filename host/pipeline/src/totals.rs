@@ -129,6 +129,7 @@ mod tests {
             key: None,
             headers: Vec::new(),
             value: Default::default(),
+            null: false,
             holds: spout_data::Holds::Message,
             stage: "decode".into(),
             code: code.into(),

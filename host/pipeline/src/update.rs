@@ -98,6 +98,11 @@ pub enum Update {
         /// Milliseconds until the next try.
         after_ms: u64,
     },
+    /// The pipeline has committed everything it took, and waits until it is resumed.
+    Paused {
+        /// Name of the pipeline.
+        pipeline: String,
+    },
     /// The pipeline stopped: everything it took is committed.
     Stopped {
         /// Name of the pipeline.
@@ -133,6 +138,7 @@ impl Update {
             | Self::Metrics { pipeline, .. }
             | Self::Waiting { pipeline, .. }
             | Self::Retrying { pipeline, .. }
+            | Self::Paused { pipeline }
             | Self::Stopped { pipeline, .. }
             | Self::Failed { pipeline, .. } => pipeline,
         }

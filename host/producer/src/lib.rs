@@ -25,6 +25,7 @@ mod service;
 mod several;
 mod source;
 mod sources;
+mod standings;
 mod unfinished;
 
 pub use spout_data::SchemaText;
@@ -48,4 +49,5 @@ pub use self::{
         ConsumerType, Cron, FetchSpec, InputSpec, LinkedPublisher, OnExit, OnFailedFile, PerFileError, PerFileSpec,
         ProducerSpec, Start, StreamSpec, TransformSpec,
     },
+    standings::{Standing, Standings, Trouble},
 };

@@ -224,7 +224,12 @@ pub trait Fetcher: fmt::Debug + Send {
     /// Notified between two fetches that everything before these positions is durable: a hint for sources that keep a position.
     async fn committed(&mut self, _upto: &BTreeMap<PartitionId, Position>) {}
 
-    /// Whether it is to be notified of the last commit too: then a stop does not cut a fetch off, and it is asked no more after it.
+    /// Whether it is to be notified of the last commit too, whatever became of the fetch before.
+    fn passes_on(&self) -> bool {
+        self.acknowledges()
+    }
+
+    /// Whether it cannot do without that: then a stop does not cut a fetch off, and it is asked no more after it.
     fn acknowledges(&self) -> bool {
         false
     }

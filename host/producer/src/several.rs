@@ -141,6 +141,10 @@ impl Fetcher for Numbered {
         self.inner.add(found);
     }
 
+    fn passes_on(&self) -> bool {
+        self.inner.passes_on()
+    }
+
     fn acknowledges(&self) -> bool {
         self.inner.acknowledges()
     }
@@ -203,7 +207,7 @@ impl Fetcher for Nobody {
 /// What is wrong, and what to do, if commits were made by a producer without a name, or by one with a name and there is none now.
 pub fn numbers(names: &[&str], marker: &Marker) -> Result<Vec<u16>, String> {
     let mut known: BTreeMap<&str, u16> = BTreeMap::new();
-    for (partition, entry) in marker.partitions.iter() {
+    for (partition, entry) in marker.partitions.iter().filter(|(partition, _)| !partition.is_replay()) {
         known.insert(&entry.producer, partition.producer);
     }
     let single = names == [""];

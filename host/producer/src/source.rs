@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CsvStyle, DecoderSpec, Error, FramingSpec, LinkedPublisher, MetadataColumn, OnExit, OnFailedFile, Producer,
-    Promise, StoreAccess,
+    Promise, Standings, StoreAccess,
 };
 
 /// What a producer reads.
@@ -115,6 +115,11 @@ pub trait SourceSpec: Debug + Send + Sync {
         None
     }
 
+    /// Whether it replays dead letters into the table that they would have gone into.
+    fn replays(&self) -> bool {
+        false
+    }
+
     /// What of the process it takes for itself, so that it can be read once only.
     fn exclusive(&self) -> Option<&'static str> {
         None
@@ -183,6 +188,8 @@ pub struct SourceContext<'a> {
     pub secret: Option<&'a Secret>,
     /// Where repos are.
     pub store: &'a Store,
+    /// Where it says what is in the way.
+    pub standings: Standings,
     /// The other end, where it reads another pipeline over a link.
     pub publisher: Option<LinkedPublisher>,
     /// Cancelled when the pipeline that writes the branch it reads is over; `None` where none of this run does.

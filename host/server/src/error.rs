@@ -110,6 +110,18 @@ pub enum Error {
         /// How long it may take.
         seconds: u64,
     },
+    /// The socket of this machine.
+    #[error(
+        "cannot open the control socket {}: what runs here cannot be steered from another process; `SPOUT_RUNTIME` names a directory of your own for it",
+        path.display()
+    )]
+    Control {
+        /// The socket, or its directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A bug.
     #[error("the request met a bug in the server; its log says more")]
     Panicked,
@@ -177,6 +189,7 @@ impl Coded for Error {
             Self::Slow { .. } => "E0906",
             Self::Busy { .. } => "E0907",
             Self::QueryTime { .. } => "E0908",
+            Self::Control { .. } => "E0920",
             Self::Panicked => "E0909",
             Self::NoPipeline { .. } => "E0910",
             Self::TokenFile { .. } => "E0911",

@@ -60,7 +60,8 @@ impl Inside {
         let plugins = Plugins::open(Path::new("/dev/null"), None).map_err(io::Error::other)?;
         let (board, shelf) = (Arc::new(Board::new(&self.store, Statuses::default())), PluginShelf::new(&self.store));
         let committer = Committer::default();
-        let beside = Beside { board, shelf, plugins, committer, allowed: Vec::new(), base: PathBuf::from("/") };
+        let (allowed, base) = (Vec::new(), PathBuf::from("/"));
+        let beside = Beside { board, shelf, plugins, committer, ran: None, allowed, base };
         let tokens = Some(Arc::clone(&self.tokens));
         tokio::spawn(listening.serve(Service::new(self.store.clone(), tokens, beside, &LIMITS, self.stop.clone())));
         Ok(url)

@@ -75,6 +75,7 @@ impl Journal {
                 format!("committed {commit}: {} rows ({reason})", counts.rows)
             }
             Update::Retrying { error, code, after_ms, .. } => format!("retrying after {after_ms} ms: [{code}] {error}"),
+            Update::Paused { .. } => "paused".to_owned(),
             Update::Stopped { commits, .. } => format!("stopped after {commits} commits"),
             Update::Failed { error, code, .. } => format!("failed: [{code}] {error}"),
             Update::Progress { .. } | Update::Metrics { .. } | Update::Waiting { .. } => return,

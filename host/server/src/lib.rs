@@ -1,7 +1,7 @@
 //! The HTTP API of a store, and of the pipelines that run beside it.
 //!
 //! A request comes in through `listen`, which holds back who is slow, large or too many. `guard` finds out who asks and what
-//! they may see; a route (`repos`, `refs`, `commits`, `files`, `tar`, `uploads`, `changes`, `history`, `sql`, `pipelines`, `managing`,
+//! they may see; `control` lets in processes of the same user without a port; a route (`repos`, `refs`, `commits`, `files`, `tar`, `uploads`, `changes`, `history`, `sql`, `pipelines`, `managing`,
 //! `plugins`, `logs`, `events`) does a verb of
 //! [`spout_api::Local`] and sends its answer, `answer` an error as JSON with the status that fits it. [`Tokens`] are who may
 //! come in. Every route is one [`endpoint`], from which the router and the OpenAPI document are made, so that neither can leave
@@ -13,6 +13,7 @@ mod answer;
 mod body;
 mod changes;
 mod commits;
+mod control;
 mod endpoint;
 mod error;
 mod events;
@@ -47,21 +48,22 @@ use std::{path::PathBuf, sync::Arc};
 use axum::Router;
 use spout_api::Local;
 use spout_base::reach::Reach;
-use spout_keeper::{Committer, Managed, PluginShelf, Seeker};
+use spout_keeper::{Committer, Managed, PluginShelf, Ran, Seeker};
 use spout_plugin::Plugins;
 use spout_repo::Store;
 pub use spout_wire::{Crowd, Identity};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use self::{endpoint::Endpoint, guard::Guard, veil::Veil};
 pub use self::{
+    control::Control,
     error::Error,
     inside::Inside,
     listen::{Limits, Listening, listen},
     pipelines::Board,
     tokens::{Access, Scope, Token, Tokens},
 };
+use self::{endpoint::Endpoint, guard::Guard, veil::Veil};
 
 /// Queries that run at the same time; others wait.
 const QUERIES: usize = 8;
@@ -69,7 +71,7 @@ const QUERIES: usize = 8;
 const PLUGINS: usize = 2;
 
 /// The pipelines beside a server, and what callers may do with them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Beside {
     /// What they do, and say.
     pub board: Arc<Board>,
@@ -79,6 +81,8 @@ pub struct Beside {
     pub plugins: Plugins,
     /// Has them commit what they have read.
     pub committer: Committer,
+    /// Those that the process runs by itself, whatever the store says.
+    pub ran: Option<Ran>,
     /// What specs that are sent may reach of this machine.
     pub allowed: Vec<Reach>,
     /// Where relative paths in them start.
@@ -115,9 +119,9 @@ impl Service {
         limits: &Limits,
         stop: CancellationToken,
     ) -> Self {
-        let Beside { board, shelf, plugins, committer, allowed, base } = beside;
-        let managed = Managed::new(store.clone(), &allowed);
-        let seeker = Seeker::new(store.clone(), plugins.clone(), &allowed).beside(board.statuses());
+        let Beside { board, shelf, plugins, committer, ran, allowed, base } = beside;
+        let managed = Managed::new(store.clone(), &allowed).beside(board.statuses(), ran.clone());
+        let seeker = Seeker::new(store.clone(), plugins.clone(), &allowed).beside(board.statuses(), ran);
         let veil = Veil::over(&store);
         let (local, queries, taking_in) =
             (Local::new(store), Arc::new(Semaphore::new(QUERIES)), Semaphore::new(PLUGINS));
@@ -200,6 +204,7 @@ mod tests {
             shelf: PluginShelf::new(&store),
             plugins: Plugins::open(std::path::Path::new("nowhere"), None).unwrap(),
             committer: Committer::default(),
+            ran: None,
             allowed: Vec::new(),
             base: PathBuf::new(),
         };

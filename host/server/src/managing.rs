@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use spout_api::{Markers as _, PipelineLine, Pipelines as _, PipelinesChanged, SeekTo, Sought, SpecText};
+use spout_api::{Markers as _, PipelineLine, Pipelines as _, PipelinesChanged, SeekTo, SkipPast, Sought, SpecText};
 
 use crate::{
     Access, Error, Service,
@@ -43,6 +43,11 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .needs(run)
             .asks::<Output>()
             .takes::<SeekTo>()
+            .gives::<Sought>(),
+        Endpoint::post("/v1/pipelines/{name}/skip", "Makes a pipeline pass over messages, by a commit.", skip)
+            .needs(run)
+            .asks::<Output>()
+            .takes::<SkipPast>()
             .gives::<Sought>(),
         Endpoint::delete("/v1/pipelines/{name}", "Removes a pipeline from the store; its repo stays.", delete)
             .needs(run)
@@ -145,7 +150,7 @@ async fn flush(
     Names(name): Names<String>,
 ) -> Answer<Json<PipelinesChanged>> {
     caller.knows(&name)?;
-    let running = service.board.statuses().all().remove(&name).filter(|status| status.state.is_at_work());
+    let running = service.board.statuses().one(&name).filter(|status| status.state.is_at_work());
     if running.is_none() {
         return Err(Error::NoPipeline { name }.into());
     }
@@ -166,6 +171,21 @@ async fn seek(
     }
     let output = branch.map_or_else(|| name.clone(), |branch| format!("{name}@{branch}"));
     Ok(Json(service.seeker.seek(&output, &wanted).await?))
+}
+
+async fn skip(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Names(name): Names<String>,
+    Asked(Output { branch }): Asked<Output>,
+    Sent(mut wanted): Sent<SkipPast>,
+) -> Answer<Json<Sought>> {
+    caller.knows(&name)?;
+    if let Some(spec) = wanted.spec.take() {
+        wanted.spec = allowed(&service, &caller, vec![spec])?.pop();
+    }
+    let output = branch.map_or_else(|| name.clone(), |branch| format!("{name}@{branch}"));
+    Ok(Json(service.seeker.skip(&output, &wanted).await?))
 }
 
 async fn delete(

@@ -8,9 +8,12 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde_json::Value;
-use spout_keeper::Status;
+use spout_api::{PartitionStatus, Status};
 
 use crate::{Service, answer::Answer, endpoint::Endpoint, guard::Caller};
+
+/// Partitions of a pipeline that have samples of their own: the first of those that are furthest behind.
+const PARTITIONS: usize = 200;
 
 const TEXT: &str = "text/plain; version=0.0.4";
 
@@ -87,11 +90,65 @@ fn of_status(status: &Status, families: &mut Families) {
         "Offsets between what was fetched and what the sources have, where they say so.",
     );
     families.add(lag, &[pipeline], status.counts.get("lag").unwrap_or(&Value::Null));
+    of_partitions(status, families);
     for (plugin, metrics) in &status.metrics {
         for (name, value) in metrics.as_object().into_iter().flatten() {
             of_plugin(&[pipeline, ("plugin", plugin), ("name", name)], value, families);
         }
     }
+}
+
+/// How the partitions of a pipeline stand. What is not known has no sample.
+fn of_partitions(status: &Status, families: &mut Families) {
+    let pipeline = ("pipeline", status.name.as_str());
+    let whole: [((&str, &'static str, &'static str), Value); 3] = [
+        (("spout_partitions", "gauge", "Partitions of the pipeline."), status.partition_count.into()),
+        (("spout_readers", "gauge", "Readers that share them."), status.readers.into()),
+        (
+            ("spout_time_lag_seconds", "gauge", "How far the slowest partition is behind in time."),
+            seconds(status.time_lag_ms),
+        ),
+    ];
+    for (family, value) in whole {
+        families.add(family, &[pipeline], &value);
+    }
+    let condition = serde_json::to_value(status.condition).unwrap_or_default();
+    let condition = [pipeline, ("condition", condition.as_str().unwrap_or_default())];
+    families.add(
+        ("spout_pipeline_condition", "gauge", "What the pipeline is doing, for people: 1 for that."),
+        &condition,
+        &1.into(),
+    );
+    let mut worst: Vec<&PartitionStatus> = status.partitions.iter().collect();
+    // Those that say nothing come last.
+    worst.sort_by_key(|one| std::cmp::Reverse((one.time_lag_ms, one.lag)));
+    worst.truncate(PARTITIONS);
+    worst.sort_by_key(|one| (&one.producer, one.partition));
+    for one in worst {
+        let number = one.partition.to_string();
+        let producer = (!one.producer.is_empty()).then_some(("producer", one.producer.as_str()));
+        let named = [Some(pipeline), producer, Some(("partition", number.as_str()))];
+        let labels: Vec<(&str, &str)> = named.into_iter().flatten().collect();
+        let said: [((&str, &'static str, &'static str), Value); 4] = [
+            (
+                ("spout_partition_lag_messages", "gauge", "Offsets between what was fetched and what the source has."),
+                one.lag.into(),
+            ),
+            (
+                ("spout_partition_time_lag_seconds", "gauge", "How old the newest fetched message is; 0 at the end."),
+                seconds(one.time_lag_ms),
+            ),
+            (("spout_partition_committed_offset", "gauge", "Where the last commit ends."), one.committed.into()),
+            (("spout_partition_end_offset", "gauge", "What follows the newest message of the source."), one.end.into()),
+        ];
+        for (family, value) in said {
+            families.add(family, &labels, &value);
+        }
+    }
+}
+
+fn seconds(ms: Option<u64>) -> Value {
+    ms.map_or(Value::Null, |ms| (ms as f64 / 1000.0).into())
 }
 
 /// What a plugin counts has names of its own, which are labels, so that no plugin takes the name of another metric.
@@ -155,5 +212,34 @@ mod tests {
             assert!(lines.contains(&line), "{line} is not in\n{text}");
         }
         assert!(!text.contains("spout_lag_messages"), "a lag that nobody knows is none");
+    }
+
+    #[test]
+    fn partitions_have_samples_as_far_as_they_are_known_and_not_too_many() {
+        let one = |partition: u32| match partition {
+            0 => json!({"partition": 0, "state": "reading", "committed": 7}),
+            n => {
+                json!({"partition": n, "state": "reading", "committed": 7, "lag": n, "time_lag_ms": n * 1000, "end": 9})
+            }
+        };
+        let status: Status = serde_json::from_value(json!({
+            "name": "p", "state": "running", "condition": "catching-up", "since_ms": 1, "commits": 2, "head": null,
+            "partition_count": 1000, "readers": 2, "time_lag_ms": 999_000,
+            "partitions": (0..1000).map(one).collect::<Vec<_>>(),
+        }))
+        .unwrap();
+        let text = text(&[status]);
+        let count = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        assert_eq!(count("spout_partition_lag_messages{"), PARTITIONS);
+        for line in [
+            "spout_partition_lag_messages{pipeline=\"p\",partition=\"999\"} 999",
+            "spout_partition_time_lag_seconds{pipeline=\"p\",partition=\"999\"} 999",
+            "spout_time_lag_seconds{pipeline=\"p\"} 999",
+            "spout_partitions{pipeline=\"p\"} 1000",
+            "spout_pipeline_condition{pipeline=\"p\",condition=\"catching-up\"} 1",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("partition=\"0\""), "what is furthest behind goes first");
     }
 }

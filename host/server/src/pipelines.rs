@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use serde_json::Value;
-use spout_keeper::{Status, Statuses};
+use spout_api::Status;
+use spout_keeper::Statuses;
 use spout_pipeline::Update;
 use spout_repo::Store;
 use tokio::sync::broadcast;
@@ -72,12 +73,16 @@ impl Board {
     }
 
     fn all(&self) -> Vec<Status> {
-        self.statuses.all().into_values().map(|status| self.shown(status)).collect()
+        let all = self.statuses.all().into_values();
+        all.map(|status| self.shown(Status { partitions: Vec::new(), ..status })).collect()
     }
 
     /// As callers may see it.
     fn shown(&self, mut status: Status) -> Status {
         status.error = status.error.map(|error| self.veil.text(&error));
+        for partition in &mut status.partitions {
+            partition.error = partition.error.take().map(|error| self.veil.text(&error));
+        }
         status
     }
 }
@@ -86,10 +91,10 @@ impl Service {
     /// What the pipeline of this name is doing, to one who may see it. One that was only just created is starting.
     pub(crate) async fn find(&self, name: &str, caller: &Caller) -> Answer<Status> {
         caller.knows(name)?;
-        if let Some(known) = self.board.statuses.all().remove(name) {
+        if let Some(known) = self.board.statuses.one(name) {
             return Ok(self.board.shown(known));
         }
-        let wanted = self.managed.status(name).await?;
+        let wanted = self.managed.about_to(name).await?;
         wanted.ok_or_else(|| Error::NoPipeline { name: name.to_owned() }.into())
     }
 }
@@ -97,7 +102,7 @@ impl Service {
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::get("/v1/pipelines", "The pipelines that run on this server.", list).gives::<Vec<Status>>(),
-        Endpoint::get("/v1/pipelines/{name}", "A pipeline.", inspect).gives::<Status>(),
+        Endpoint::get("/v1/pipelines/{name}", "A pipeline, with each of its partitions.", inspect).gives::<Status>(),
     ]
 }
 

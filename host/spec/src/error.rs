@@ -169,6 +169,18 @@ pub enum Error {
         /// What contradicts what, and what to do.
         what: String,
     },
+    /// Dead letters that cannot go into the table of their own pipeline.
+    #[error(
+        "{at}: pipeline `{pipeline}`: its dead letters cannot be replayed into its own table, because the handler `{handler}` has state, and takes rows in the order of their sources, which letters have lost; replay them into a repo of their own, without --into-source"
+    )]
+    NotReplayed {
+        /// Where.
+        at: Place,
+        /// The pipeline.
+        pipeline: String,
+        /// The handler.
+        handler: String,
+    },
     /// Two handlers of one chain have the same id.
     #[error("{at}: pipeline `{pipeline}` has two handlers with the id `{id}`; give each its own")]
     TwiceHandler {
@@ -247,6 +259,7 @@ impl Error {
             | Self::BadName { at, .. }
             | Self::StreamConfigs { at, .. }
             | Self::Contradiction { at, .. }
+            | Self::NotReplayed { at, .. }
             | Self::TwiceHandler { at, .. }
             | Self::Reaches { at, .. }
             | Self::Acknowledged { at, .. }
@@ -279,7 +292,7 @@ impl Error {
                 Some(key.clone())
             }
             Self::StrayGrant { plugin, .. } => Some(format!("grants.{plugin}")),
-            Self::TwiceHandler { .. } => Some("node".into()),
+            Self::TwiceHandler { .. } | Self::NotReplayed { .. } => Some("node".into()),
             Self::TwicePipeline { .. } | Self::TwiceBranch { .. } => Some("pipeline.name".into()),
             Self::Read { .. } | Self::Empty { .. } | Self::Syntax { .. } | Self::TooMuch { .. } => None,
         }
@@ -303,6 +316,7 @@ impl Coded for Error {
             Self::BadName { .. } => "E0108",
             Self::StreamConfigs { .. } => "E0109",
             Self::Contradiction { .. } => "E0110",
+            Self::NotReplayed { .. } => "E0117",
             Self::TwicePipeline { .. } => "E0111",
             Self::TwiceBranch { .. } => "E0112",
             Self::TwiceHandler { .. } => "E0113",

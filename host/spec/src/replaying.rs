@@ -18,23 +18,45 @@ impl Loaded {
             let what = "a replay writes a repo of its own, since its commits are made from those of the pipeline";
             return Err(contradiction(&self, "pipeline.name", what));
         }
+        self.reading_letters(&own, false)?;
+        self.spec.pipeline.name = name.to_owned();
+        self.spec.guarantee = None;
+        Ok(self)
+    }
+
+    /// The pipeline itself, which reads its own dead letters instead of its sources, and commits what comes of them to its own table.
+    ///
+    /// # Errors
+    /// As [`Loaded::replaying`]; and [`Error::NotReplayed`] if a handler has state, whose rows have an order that letters do not keep.
+    pub fn replaying_into_source(mut self) -> Result<Self, Error> {
+        let stateful = self.spec.node.iter().find(|node| node.stateful());
+        if let Some(handler) = stateful.map(|node| node.id().to_owned()) {
+            let pipeline = self.spec.pipeline.name.clone();
+            return Err(Error::NotReplayed { at: self.place("node"), pipeline, handler });
+        }
+        let own = self.spec.pipeline.name.clone();
+        self.reading_letters(&own, true)?;
+        self.spec.guarantee = None;
+        Ok(self)
+    }
+
+    /// Has each producer read the dead letters of the branch of `own` that are of it.
+    fn reading_letters(&mut self, own: &str, into_own: bool) -> Result<(), Error> {
         let branch = self.spec.commit.branch.clone();
         let without = self
             .spec
             .producers()
-            .find_map(|(at, producer)| producer.of_dead_letters(&own, &branch).is_none().then_some(at));
+            .find_map(|(at, producer)| producer.of_dead_letters(own, &branch, into_own).is_none().then_some(at));
         if let Some(at) = without {
             let what = "it takes no messages that a decoder makes rows of, so that none was set aside";
-            return Err(contradiction(&self, &at, what));
+            return Err(contradiction(self, &at, what));
         }
         for producer in self.spec.producers.iter_mut().chain([&mut self.spec.producer]) {
-            if let Some(replay) = producer.of_dead_letters(&own, &branch) {
+            if let Some(replay) = producer.of_dead_letters(own, &branch, into_own) {
                 *producer = replay;
             }
         }
-        self.spec.pipeline.name = name.to_owned();
-        self.spec.guarantee = None;
-        Ok(self)
+        Ok(())
     }
 }
 

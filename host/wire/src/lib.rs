@@ -40,7 +40,7 @@ pub use self::{
     subscriber::{Received, Subscriber, SubscriberOptions},
     tls::{Identity, IdentityError},
     trust::{Secured, Trust},
-    web::Web,
+    web::{Web, serve_own},
 };
 
 /// What a publisher says until its subscribers are there.

@@ -22,7 +22,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::JoinSet,
     time::{Sleep, sleep, timeout},
 };
@@ -82,7 +82,8 @@ impl Web {
             };
             match admitted {
                 Ok(permit) => {
-                    let connection = Connection { router: router.clone(), stop: stop.clone(), head, _permit: permit };
+                    let connection =
+                        Connection { router: router.clone(), stop: stop.clone(), head, _permit: Some(permit) };
                     connections.spawn(connection.run(stream, identity.clone()));
                 }
                 Err(refused) if identity.is_none() && turned_away.len() < TURNED_AWAY => {
@@ -101,12 +102,47 @@ impl Web {
     }
 }
 
+/// Connections of this user at the same time, and how long the head of a request of one may take.
+const OWN: usize = 64;
+const OWN_HEAD: Duration = Duration::from_secs(30);
+
+/// Answers requests at a socket of this machine until `stop`, those of processes of the same user only.
+pub async fn serve_own(listener: UnixListener, user: u32, router: Router, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept(), if connections.len() < OWN => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) if is_of(&stream, user) => {
+                let (router, stop) = (router.clone(), stop.clone());
+                let connection = Connection { router, stop, head: OWN_HEAD, _permit: None };
+                connections.spawn(connection.answer(stream));
+            }
+            Ok(_) => tracing::warn!("somebody of another user is not answered at the control socket"),
+            Err(error) => {
+                tracing::warn!(%error, "the control socket takes no connection for now");
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+    drop(listener);
+    drop(timeout(FAREWELL, async { while connections.join_next().await.is_some() {} }).await);
+}
+
+/// Whether a process of `user`, or of the machine's administrator, is at the other end.
+fn is_of(stream: &UnixStream, user: u32) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == user || peer.uid() == 0)
+}
+
 /// One connection.
 struct Connection {
     router: Router,
     stop: CancellationToken,
     head: Duration,
-    _permit: Permit,
+    _permit: Option<Permit>,
 }
 
 impl Connection {

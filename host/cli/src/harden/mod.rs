@@ -88,6 +88,7 @@ fn needed(specs: &[PathBuf], global: &Global) -> Result<Named, Error> {
         Some(dir) => named.makes(&dir),
         None => named.bucket(&global.store),
     }
+    named.makes(&spout_base::rendezvous::directory());
     if let Some(cache) = global.cache() {
         named.makes(&cache);
     }

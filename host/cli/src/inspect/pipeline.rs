@@ -3,13 +3,14 @@
 use anyhow::Result;
 use serde::Serialize;
 use spout_api::{Api, Branch, CommitInfo, Inspected, Local, Reference};
+use spout_data::Counts;
 use spout_pipeline::Links;
 use spout_spec::load_all;
 
 use super::super::{
     Global, check,
-    commit::table_of_marker,
-    findings,
+    commit::{sum, table_of_marker},
+    fates, findings,
     print::{Printer, count, local_time, short},
 };
 
@@ -70,6 +71,13 @@ pub(super) async fn of_name(api: &dyn Api, name: &str, printer: &mut Printer) ->
     Ok(())
 }
 
+/// What became of the messages of the last commit.
+fn fates(counts: &Counts) -> String {
+    let mut became = vec![count(counts.rows, "row")];
+    became.extend(fates::besides(counts));
+    format!("{} from {}", became.join(", "), count(counts.messages, "message"))
+}
+
 fn print_branch(repo: &str, branch: &Branch, head: Option<&CommitInfo>, printer: &mut Printer) -> Result<()> {
     let commits = count(branch.commits, "commit");
     let writers = format!("{} so far", count(branch.epoch, "writer"));
@@ -88,6 +96,8 @@ fn print_branch(repo: &str, branch: &Branch, head: Option<&CommitInfo>, printer:
         ("plugins", plugins.collect::<Vec<_>>().join("\n")),
         ("commits", format!("{commits}, the last {} at {}", short(&head.id), local_time(head.at_ms))),
         ("writers", writers),
+        ("last commit", fates(&head.counts)),
+        ("adds up", sum(&head.counts).unwrap_or_default()),
     ])?;
     if head.marker.partitions.is_empty() { Ok(()) } else { printer.table(&table_of_marker(&head.marker)) }
 }

@@ -86,12 +86,12 @@ A terminal shows the newest 50, or as many as -n says; a pipe gets all.")]
         #[arg(short, long)]
         recursive: bool,
     },
-    /// The pipelines of the store: those that `spout create pipeline` made.
+    /// The pipelines of the store, those that `spout create pipeline` made, and what each is doing.
     #[command(after_help = "Examples:
   spout list pipeline
   spout list pipeline --json | jq -r .name
 
-What each is doing, the server says that runs them: /v1/pipelines, and `spout logs pipeline`.")]
+Those that a `spout run` on this machine runs are listed too. `spout pipeline status NAME` says more of each.")]
     Pipeline,
     /// The plugins that the store keeps: those that `spout put plugin` put there, and those that pipelines of a server run.
     #[command(after_help = "Examples:

@@ -83,16 +83,7 @@ fn usage<T>(what: impl Into<String>) -> Result<T> {
 impl Seek {
     pub(crate) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let wanted = self.wanted()?;
-        let sought = global.markers_to_write().await?.seek(&self.repo, &wanted).await?;
-        if printer.json() {
-            return printer.value(&sought);
-        }
-        print_made(&sought.made, "marker moved", printer)?;
-        match moved(&sought).next() {
-            Some(_) => printer.table(&before_and_after(&sought)),
-            // That of a command is files.
-            None => Ok(()),
-        }
+        shown(&global.moving(&self.repo).await?.seek(&self.repo, &wanted).await?, printer)
     }
 
     fn wanted(&self) -> Result<SeekTo> {
@@ -105,6 +96,19 @@ impl Seek {
         let spec = self.spec.as_deref().map(managed::read_one).transpose()?;
         let (partitions, producer) = (self.partition.clone(), self.producer.clone());
         Ok(SeekTo { to, partitions, producer, spec, why: self.why.clone(), force: self.force })
+    }
+}
+
+/// Prints which partitions were moved, and by which commit.
+pub(crate) fn shown(sought: &Sought, printer: &mut Printer) -> Result<()> {
+    if printer.json() {
+        return printer.value(sought);
+    }
+    print_made(&sought.made, "marker moved", printer)?;
+    match moved(sought).next() {
+        Some(_) => printer.table(&before_and_after(sought)),
+        // That of a command is files.
+        None => Ok(()),
     }
 }
 

@@ -4,8 +4,8 @@ mod pipeline;
 
 use async_trait::async_trait;
 use spout_api::{
-    Api as _, Destination, Error, Local, MarkerBytes, Markers, OwnMarker, Reference, Result, Seek, SeekTo, ShownMarker,
-    Sought, branch, within,
+    Api as _, Destination, Error, Local, MarkerBytes, Markers, OwnMarker, Phase, Reference, Result, Seek, SeekTo,
+    ShownMarker, SkipPast, Sought, branch, within,
 };
 use spout_base::reach::Reach;
 use spout_data::{Marker, PartitionId, PartitionMarker, Position};
@@ -14,7 +14,7 @@ use spout_producer::Goal;
 use spout_repo::{MASTER, Store};
 
 use self::pipeline::Pipeline;
-use super::{Managed, Statuses};
+use super::{Managed, Ran, Statuses};
 
 const VERB: &str = "marker seek";
 
@@ -43,18 +43,22 @@ impl Seeker {
 
     /// The same beside pipelines of this process. What a branch says of its writer tells only whether another process may be there.
     #[must_use]
-    pub fn beside(self, statuses: Statuses) -> Self {
-        Self { statuses, ..self }
+    pub fn beside(self, statuses: Statuses, ran: Option<Ran>) -> Self {
+        Self { managed: self.managed.beside(statuses.clone(), ran), statuses, ..self }
     }
 
     /// Refuses a pipeline that this process runs.
     fn at_rest(&self, pipeline: &str, branch: &str) -> Result<()> {
-        let status = self.statuses.all().remove(pipeline);
-        if status.is_some_and(|status| status.state.is_at_work()) {
-            Err(Error::InUse { branch: format!("{pipeline}@{branch}"), by: "this server".to_owned() })
+        if self.statuses.one(pipeline).is_some_and(|status| status.state.is_at_work()) {
+            Err(Error::InUse { branch: format!("{pipeline}@{branch}"), by: "the process that was asked".to_owned() })
         } else {
             Ok(())
         }
+    }
+
+    /// Whether this process has stopped it, so that whatever the branch says of its writer, nobody writes.
+    fn has_paused(&self, pipeline: &str) -> bool {
+        self.statuses.one(pipeline).is_some_and(|status| status.state == Phase::Stopped)
     }
 
     /// Where partitions are to go on, and what becomes of the file that shows it.
@@ -136,10 +140,82 @@ impl Markers for Seeker {
         let now = self.local.marker(&reference).await?.marker;
         let (entries, shown) = self.destination(wanted, (&reference, &now), pipeline.as_ref()).await?;
         let entries = chosen(entries, wanted)?;
-        let stopped = pipeline.as_ref().is_some_and(|pipeline| pipeline.stopped);
+        let stopped = pipeline.as_ref().is_some_and(|pipeline| pipeline.stopped) || self.has_paused(repo);
         let (repo, branch) = (repo.to_owned(), branch.to_owned());
         let seek = Seek { repo, branch, entries, shown, why: wanted.why.clone(), force: wanted.force || stopped };
         self.local.seek(&seek).await
+    }
+
+    async fn skip(&self, output: &str, wanted: &SkipPast) -> Result<Sought> {
+        let (repo, _) = branch(output, MASTER);
+        let pipeline = Pipeline::find(repo, wanted.spec.as_ref(), &self.managed).await?;
+        let (_, branch) = branch(output, pipeline.as_ref().map_or(MASTER, Pipeline::branch));
+        if !wanted.force {
+            self.at_rest(repo, branch)?;
+        }
+        let now = self.local.marker(&Reference::head(repo, branch)).await?.marker;
+        let (id, entry) = one(&now, wanted)?;
+        let from = entry.position.offset;
+        if let Some(offset) = wanted.offset.filter(|offset| *offset != from) {
+            let refused = |why: String| Err(Error::NotSkipped { partition: wanted.partition.clone(), offset, why });
+            return if offset < from {
+                refused(format!("it is committed already: the partition goes on at {from}"))
+            } else {
+                let before = offset - from;
+                refused(format!(
+                    "the {before} offsets from {from} on are not committed yet, and would be passed over too; have them committed first (`commit: {{flush: {{rows: 1}}}}` makes a commit of each message), or pass over all of them: `--offset {from} --count {}`",
+                    before.saturating_add(wanted.count)
+                ))
+            };
+        }
+        let to = from.saturating_add(wanted.count);
+        let there = match &pipeline {
+            // The source says what its place is there, where an offset alone is none.
+            Some(pipeline) => {
+                let known = (self.local.store(), &now);
+                let sought = pipeline.seek(known, wanted.producer.as_deref(), Goal::Offset(to), &self.plugins).await?;
+                sought.partitions.get(&id).map(|entry| entry.position.clone())
+            }
+            None if entry.position.token.is_some() => {
+                return usage(
+                    "its place is more than an offset, which takes the source; name the spec with --spec FILE",
+                );
+            }
+            None => Some(Position::at(to)),
+        };
+        let Some(position) = there else { return usage("the source has no such partition any more") };
+        if position.offset <= from {
+            let why = format!("the source goes on at {} there", position.offset);
+            return Err(Error::NotSkipped { partition: wanted.partition.clone(), offset: from, why });
+        }
+        let why = if wanted.why.is_empty() { String::new() } else { format!(": {}", wanted.why) };
+        let why = format!("skip offsets {from} to {} of partition {}{why}", position.offset - 1, wanted.partition);
+        let entry = PartitionMarker { position, ended: false, ..entry };
+        let shown = match pipeline.as_ref().and_then(Pipeline::marker_file) {
+            Some(file) => ShownMarker::Host(file.to_owned()),
+            None => ShownMarker::Nowhere,
+        };
+        let stopped = pipeline.as_ref().is_some_and(|pipeline| pipeline.stopped) || self.has_paused(repo);
+        let (repo, branch) = (repo.to_owned(), branch.to_owned());
+        let entries = Marker { partitions: [(id, entry)].into_iter().collect() };
+        self.local.seek(&Seek { repo, branch, entries, shown, why, force: wanted.force || stopped }).await
+    }
+}
+
+/// The partition that is meant.
+fn one(marker: &Marker, wanted: &SkipPast) -> Result<(PartitionId, PartitionMarker)> {
+    if wanted.count == 0 {
+        return usage("--count says how many offsets are passed over, one at least");
+    }
+    let meant = |(id, entry): &(&PartitionId, &PartitionMarker)| {
+        let producer = wanted.producer.as_ref().is_none_or(|producer| entry.producer == *producer);
+        producer && (wanted.partition == entry.label || !id.is_replay() && wanted.partition == id.number.to_string())
+    };
+    let mut all = marker.partitions.iter().filter(meant);
+    match (all.next(), all.next()) {
+        (Some((id, entry)), None) => Ok((*id, entry.clone())),
+        (None, _) => usage("no partition is called so; `spout marker show` lists them"),
+        (Some(_), Some(_)) => usage("several partitions are called so; name the producer with --producer"),
     }
 }
 
@@ -147,8 +223,11 @@ impl Markers for Seeker {
 fn chosen(entries: Marker, wanted: &SeekTo) -> Result<Marker> {
     let named = |(id, entry): &(&PartitionId, &PartitionMarker)| {
         let producer = wanted.producer.as_ref().is_none_or(|producer| entry.producer == *producer);
-        let partition = |text: &String| *text == entry.label || *text == id.number.to_string();
-        producer && (wanted.partitions.is_empty() || wanted.partitions.iter().any(partition))
+        let partition = |text: &String| *text == entry.label || !id.is_replay() && *text == id.number.to_string();
+        // What was replayed of dead letters is read again only where it is named.
+        let meant =
+            if wanted.partitions.is_empty() { !id.is_replay() } else { wanted.partitions.iter().any(partition) };
+        producer && meant
     };
     let kept = entries.partitions.iter().filter(named).map(|(&id, entry)| (id, entry.clone()));
     let kept = Marker { partitions: kept.collect() };

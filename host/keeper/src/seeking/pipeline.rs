@@ -32,6 +32,9 @@ impl Pipeline {
         let stopped = known.is_some_and(|wanted| !wanted.wish.running);
         let beside = match spec {
             Some(text) => managed.read(std::slice::from_ref(text))?.into_iter().map(|(_, loaded)| loaded).collect(),
+            None if managed.ran_specs().iter().any(|loaded| loaded.spec.pipeline.name == name) => {
+                managed.ran_specs().to_vec()
+            }
             None if known.is_some() => wanted.iter().filter_map(|wanted| wanted.load().ok()).collect::<Vec<_>>(),
             None => return Ok(None),
         };

@@ -31,7 +31,9 @@ pub(super) async fn pass(handler: &mut dyn Handler, passing: &mut Passing) -> Re
     for (records, origins) in std::mem::take(&mut passing.parts) {
         let before = records.clone();
         let handled = handler.handle(records, passing.from).await?;
-        passing.counts.filter(handler.id(), left_out(before.num_rows(), &handled));
+        let filtered = left_out(before.num_rows(), &handled);
+        passing.counts.filter(handler.id(), filtered);
+        passing.counts.keep(handler.id(), kept(before.num_rows(), filtered, &handled));
         passing.failed.extend(handled.faults.into_iter().map(|fault| Failed {
             stage: handler.id().to_owned(),
             message: origins.message(fault.row as usize),
@@ -62,9 +64,17 @@ fn left_out(rows: usize, handled: &Handled) -> u64 {
     }
 }
 
+/// How many of `rows` a handler keeps for itself, or how many it made besides them where that is less than nothing.
+fn kept(rows: usize, filtered: u64, handled: &Handled) -> i64 {
+    let out: usize = handled.outputs.iter().map(|(records, _)| records.num_rows()).sum();
+    let gone = (out + handled.faults.len() + handled.refused.len()) as u64 + handled.late_rows + filtered;
+    i64::try_from(rows).unwrap_or(i64::MAX).saturating_sub_unsigned(gone)
+}
+
 /// Adds rows that a handler released; they came from nowhere in particular.
 pub(super) fn add(handler: &dyn Handler, held: &mut Passing, released: Handled) {
     held.counts.filter(handler.id(), released.filtered);
+    held.counts.keep(handler.id(), kept(0, released.filtered, &released));
     refuse(handler, held, released.refused);
     set_aside(handler, held, released.late_rows, released.late);
     held.parts.extend(released.outputs.into_iter().map(|(records, _)| (records, Origins::Unknown)));
@@ -123,14 +133,16 @@ impl Passing {
             dead: Vec::new(),
             late: Vec::new(),
             unknown: Vec::new(),
-            counts: Counts::default(),
+            // No message is behind it that the last one does not count.
+            counts: Counts { made: Some(0), ..Counts::default() },
         };
         let mut out: Vec<Batch> = self.parts.into_iter().map(batch).collect();
         if out.is_empty() {
             out.push(batch((RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())), Origins::Each)));
         }
         if let Some(last) = out.last_mut() {
-            (last.span, last.dead, last.late, last.counts) = (span, dead, self.late, self.counts);
+            let made = self.counts.made.or(Some(0));
+            (last.span, last.dead, last.late, last.counts) = (span, dead, self.late, Counts { made, ..self.counts });
         }
         out
     }

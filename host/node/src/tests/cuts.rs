@@ -44,6 +44,10 @@ pub(crate) struct Outcome {
     pub(crate) late_rows: u64,
     /// Rows that handlers left out because that is what they are for.
     pub(crate) filtered: u64,
+    /// Rows that handlers hold back or merged, less those that they released or made.
+    pub(crate) kept: i64,
+    /// Rows that went in.
+    pub(crate) given: u64,
 }
 
 impl Trial {
@@ -80,6 +84,7 @@ impl Trial {
             let given: usize = self.sources.iter().map(RecordBatch::num_rows).sum();
             let found = whole.rows.len() + whole.dead.len();
             assert_eq!(found as u64 + whole.late_rows + whole.filtered, given as u64, "{:?}", self.nodes);
+            assert_eq!(whole.kept, 0, "they keep nothing for themselves: {:?}", self.nodes);
         }
     }
 
@@ -238,6 +243,7 @@ impl<'a> Run<'a> {
             counts: Counts::default(),
         };
         self.taken[source] += rows;
+        self.open.given += rows as u64;
         let given = self.chain.handle(batch).await.expect("rows");
         self.open.take(given);
     }
@@ -264,6 +270,7 @@ impl<'a> Run<'a> {
         self.stored = parts.into_iter().map(part).collect();
         self.wide.1 = self.wide.0;
         self.committed.0 = self.taken.clone();
+        self.open.accounts_for_all(&self.trial.nodes);
         self.committed.1.add(std::mem::take(&mut self.open));
     }
 
@@ -283,6 +290,7 @@ impl Outcome {
         for batch in batches {
             self.rows.extend(lines(&batch.records));
             self.filtered += batch.counts.filtered_rows();
+            self.kept += batch.counts.kept_rows();
             self.dead.extend(batch.dead.iter().map(|letter| format!("{} {}", letter.stage, letter.code)));
             for aside in batch.late {
                 self.late_rows += aside.rows;
@@ -297,6 +305,14 @@ impl Outcome {
         self.dead.append(&mut more.dead);
         self.late_rows += more.late_rows;
         self.filtered += more.filtered;
+        self.kept += more.kept;
+        self.given += more.given;
+    }
+
+    /// Each row that went in is somewhere, in this commit alone.
+    fn accounts_for_all(&self, nodes: &[NodeSpec]) {
+        let fates = self.rows.len() as u64 + self.dead.len() as u64 + self.late_rows + self.filtered;
+        assert_eq!(fates as i64 + self.kept, self.given as i64, "a commit of {nodes:?}: {self:?}");
     }
 }
 

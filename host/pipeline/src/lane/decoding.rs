@@ -112,6 +112,7 @@ impl Decoding {
     /// The batches of one of several slices.
     async fn slice(&mut self, messages: Messages, span: Span, guard: &mut SchemaGuard) -> Result<Vec<Batch>, Error> {
         let mut batch = self.decoder.decode(messages, span).await.map_err(|error| self.failed(error))?;
+        batch.counts.made = batch.counts().decoded();
         if let Some(member) = &mut self.member {
             let joined = member.join_again(&mut batch, guard).await;
             joined.map_err(|error| self.failed(error))?;
@@ -171,6 +172,7 @@ impl Decoding {
             if at == 0 {
                 batch.counts.add(&fetched.counts);
             }
+            batch.counts.made = batch.counts().decoded();
             match &mut self.member {
                 // Its own columns need not stay: the union determines the columns.
                 Some(member) if at == 0 => {

@@ -23,36 +23,42 @@ pub(super) struct Fetching {
 
 impl Fetching {
     pub(super) async fn run(mut self) {
-        let stop = self.shared.stop.clone();
-        if self.fetcher.acknowledges() {
-            return self.run_gently().await;
-        }
-        // Dropping a fetch half way is fine: its store goes with it, and nothing of it was taken.
-        if let Some(Err(error)) = stop.run_until_cancelled(self.fetch_all()).await {
-            self.fail(error);
-        }
-    }
-
-    /// The same for a source that is told of the last commit too: a fetch that is cut off would be the end of what it is told through.
-    async fn run_gently(mut self) {
-        let stop = self.shared.stop.clone();
+        let (stop, gently) = (self.shared.stop.clone(), self.fetcher.acknowledges());
         let cut_off = async {
             stop.cancelled().await;
-            tokio::time::sleep(LAST_FETCH).await;
+            if gently {
+                tokio::time::sleep(LAST_FETCH).await;
+            }
         };
         let fetched = tokio::select! {
             biased;
             fetched = self.fetch_all() => fetched,
-            () = cut_off => return,
+            () = cut_off => {
+                if gently {
+                    // It was the end of what it is told through.
+                    return;
+                }
+                // Dropping a fetch half way is fine: its store goes with it, and nothing of it was taken.
+                Ok(())
+            }
         };
         if let Err(error) = fetched {
             return self.fail(error);
         }
+        if !self.fetcher.passes_on() {
+            return;
+        }
         // Nobody is left to add one when the last commit was made.
         while self.found.recv().await.is_some() {}
-        let upto = std::mem::take(&mut *locked(&self.hints));
+        self.tell().await;
+    }
+
+    /// Tells the source of what was committed. Where that is cut off, it is still to be told.
+    async fn tell(&mut self) {
+        let upto = locked(&self.hints).clone();
         if !upto.is_empty() {
             self.fetcher.committed(&upto).await;
+            locked(&self.hints).retain(|partition, position| upto.get(partition) != Some(position));
         }
     }
 
@@ -79,15 +85,12 @@ impl Fetching {
                 }
                 () = self.fetcher.ready(), if reading > 0 => {}
             }
-            let upto = std::mem::take(&mut *locked(&self.hints));
-            if !upto.is_empty() {
-                self.fetcher.committed(&upto).await;
-            }
+            self.tell().await;
             let fetched = self.fetcher.fetch(left).await?;
             let came = u32::try_from(fetched.count()).unwrap_or(u32::MAX);
             left = left.checked_sub(came).filter(|left| *left > 0).unwrap_or(self.shared.most);
             let (progress, expects, partition) = (fetched.progress, fetched.expects, fetched.span.partition);
-            self.shared.meter.behind(partition, fetched.high_watermark, fetched.span.next.offset);
+            self.shared.standings.fetched(&fetched);
             let moved = fetched.moves();
             if fetched.replaced && !moved && !self.pass(Raw::Place(partition, fetched.span.next.clone())).await {
                 return Ok(());

@@ -20,7 +20,7 @@ use arrow::array::RecordBatch;
 use spout_base::{clock, panicked::caught};
 use spout_data::{Batch, PartitionId, Position, Provenance};
 use spout_node::Chain;
-use spout_producer::{Boundary, Decoder, Fetched, Fetcher, Found, Member};
+use spout_producer::{Boundary, Decoder, Fetched, Fetcher, Found, Member, Standings};
 use spout_repo::OpenCommit;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -82,8 +82,6 @@ pub(super) struct About {
 pub(super) struct Meter {
     pub(super) messages: AtomicU64,
     pub(super) bytes: AtomicU64,
-    /// Offsets between what was fetched of a partition and what the source has, where it says so.
-    behind: Mutex<BTreeMap<PartitionId, Option<u64>>>,
 }
 
 impl Meter {
@@ -94,27 +92,6 @@ impl Meter {
         self.messages.fetch_add(fetched.count() as u64, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         fetched.messages.room() + rows
-    }
-
-    /// Notes that `partition` was fetched up to `next`, and that the source has it up to `end`.
-    fn behind(&self, partition: PartitionId, end: Option<u64>, next: u64) {
-        locked(&self.behind).insert(partition, end.map(|end| end.saturating_sub(next)));
-    }
-
-    /// Notes that `partition` is there; how much it has, it has not said yet.
-    pub(super) fn opened(&self, partition: PartitionId) {
-        locked(&self.behind).insert(partition, None);
-    }
-
-    /// Notes that `partition` has ended, and what comes after it is known.
-    pub(super) fn ended(&self, partition: PartitionId) {
-        locked(&self.behind).insert(partition, Some(0));
-    }
-
-    /// Offsets between what was fetched and what the source has, over all partitions; `None` if one does not say so.
-    pub(super) fn lag(&self) -> Option<u64> {
-        let behind = locked(&self.behind);
-        if behind.is_empty() { None } else { behind.values().copied().sum() }
     }
 }
 
@@ -149,6 +126,7 @@ pub(super) struct Shared {
     pub(super) events: mpsc::UnboundedSender<LaneEvent>,
     pub(super) room: Room,
     pub(super) meter: Arc<Meter>,
+    pub(super) standings: Standings,
     /// Most messages of one fetch: a commit can be cut only between two.
     pub(super) most: u32,
     pub(super) stop: CancellationToken,
@@ -167,11 +145,8 @@ impl Shared {
             pipeline: pipeline.to_owned(),
             events,
             room: Room { free: Arc::new(Semaphore::new(ROOM)), whole: ROOM },
-            meter: Arc::new(Meter {
-                messages: AtomicU64::new(messages),
-                bytes: AtomicU64::new(0),
-                behind: Mutex::default(),
-            }),
+            meter: Arc::new(Meter { messages: AtomicU64::new(messages), bytes: AtomicU64::new(0) }),
+            standings: Standings::default(),
             most: u32::try_from(rows).unwrap_or(u32::MAX).max(1),
             stop: stop.clone(),
         }
@@ -205,11 +180,11 @@ impl Lane {
         let (raw, fetched) = mpsc::channel(2);
         let committed = Hints::default();
         let fetching = Fetching { fetcher, found: more, hints: Arc::clone(&committed), raw, shared: shared.clone() };
-        let acknowledges = fetching.fetcher.acknowledges();
+        let passes_on = fetching.fetcher.passes_on();
         let fetches = tokio::spawn(watched(shared.clone(), "the task that fetches", fetching.run()));
         let decoding = Decoding { decoder, member, chain, fetched, shared: shared.clone() };
         tokio::spawn(watched(shared.clone(), "the task that decodes", decoding.run()));
-        Self { found, committed, last: acknowledges.then_some(fetches) }
+        Self { found, committed, last: passes_on.then_some(fetches) }
     }
 
     /// Ends `lanes` once those sources were told of the last commit that have to be; whoever does not take it in time is told with

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use spout_base::{clock, panicked::caught};
+use spout_base::{clock, error::chain, panicked::caught};
 use spout_node::SourceEvent;
 use spout_producer::Durable;
 use tokio::task::JoinHandle;
@@ -13,6 +13,7 @@ use crate::{
     build::Parts,
     commit::{Cut, Done},
     decide::{Event, Reason},
+    overdue::GRACE,
 };
 
 impl Run<'_> {
@@ -41,6 +42,28 @@ impl Run<'_> {
     }
 
     pub(super) async fn committed(&mut self, done: Done) -> Result<bool, Error> {
+        self.note(done);
+        self.step(Event::Committed).await
+    }
+
+    /// Waits for the commit on its way, where the run has failed: what was cut before is as good as it was.
+    pub(super) async fn last_commit(&mut self) {
+        if self.committing.is_none() {
+            return;
+        }
+        match tokio::time::timeout(GRACE, finished(&mut self.committing)).await {
+            Ok(Ok(done)) => self.note(done),
+            // Why the run failed is what counts.
+            Ok(Err(error)) => {
+                let pipeline = &self.parts.name;
+                tracing::warn!(pipeline, error = chain(&error), "the commit on its way failed too");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Tells everybody of a commit.
+    fn note(&mut self, done: Done) {
         let Done { writer, commit, advance, mut dead, faults, took } = done;
         self.writer = Some(writer);
         self.parts.reset_done.store(true, Ordering::Relaxed);
@@ -48,6 +71,7 @@ impl Run<'_> {
         let positions = advance.steps.into_iter().map(|(partition, step)| (partition, step.to.position)).collect();
         let durable = Durable { commit: commit.header.id.clone(), sequence: commit.header.sequence, positions, dead };
         self.producer.committed(&durable);
+        self.shared.standings.committed(&durable.positions);
         for (partition, position) in &durable.positions {
             if let Some(lane) = self.lanes.get(&self.producer.lane(*partition)) {
                 lane.committed(*partition, position);
@@ -68,7 +92,6 @@ impl Run<'_> {
             self.reported.clone_from(&plugins);
             drop(self.updates.send(Update::Metrics { pipeline: self.parts.name.clone(), plugins, last: false }));
         }
-        self.step(Event::Committed).await
     }
 }
 

@@ -17,8 +17,9 @@ use crate::{
 impl Run<'_> {
     /// Looks for new partitions and starts their lanes.
     pub(super) async fn discover(&mut self) -> Result<bool, Error> {
-        let initial = Parts::initial(self.offsets.marker());
-        let marker = self.offsets.with_ends(&self.ended);
+        let known = |marker: &Marker| if self.replays { marker.clone() } else { marker.of_sources() };
+        let initial = Parts::initial(&known(self.offsets.marker()));
+        let marker = known(&self.offsets.with_ends(&self.ended));
         let looking = self.producer.partitions(&marker, initial);
         let found =
             if self.traits.drains { Some(looking.await) } else { self.config.stop.run_until_cancelled(looking).await };
@@ -54,7 +55,7 @@ impl Run<'_> {
         for found in found {
             self.open_lane(found).await?;
         }
-        self.ended.drain(..).for_each(|(partition, _)| self.shared.meter.ended(partition));
+        self.ended.drain(..).for_each(|(partition, _)| self.shared.standings.ended(partition));
         self.step(Event::Discovered).await
     }
 
@@ -66,8 +67,9 @@ impl Run<'_> {
 
     async fn open_lane(&mut self, found: Found) -> Result<(), Error> {
         let partition = found.partition;
+        let reader = self.producer.lane(partition).number;
+        self.shared.standings.open(&found, self.offsets.producer(partition), reader);
         self.offsets.name(partition, found.label.clone());
-        self.shared.meter.opened(partition);
         // Where a new partition starts is progress too: `latest` must not mean something later after a crash.
         let starts_late = found.committed.is_none() && found.start != Position::default();
         if starts_late {

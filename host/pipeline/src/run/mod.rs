@@ -49,6 +49,8 @@ pub(super) enum Order {
     Commit,
     /// Stop: commit what was taken, and end.
     Stop,
+    /// Go on; for one that waits.
+    Go,
 }
 
 /// How a pipeline is run.
@@ -74,6 +76,8 @@ struct Run<'a> {
     traits: ProducerTraits,
     /// Partitions that have ended since partitions were last looked for, where others may come after them.
     ended: Vec<(PartitionId, Position)>,
+    /// Whether it replays dead letters into their own table.
+    replays: bool,
     /// The source takes no more.
     drained: bool,
     listening: bool,
@@ -125,6 +129,9 @@ pub(super) async fn run(
     let start = Box::pin(Run::start(parts, store, config, totals, updates));
     let (mut run, events) = unless_overdue(&parts.name, "its start", &config.stop, start).await??;
     let over = Box::pin(run.until_stopped(events, orders)).await;
+    if over.is_err() {
+        run.last_commit().await;
+    }
     // What is still queued will not be taken; only then can waiting clients be notified.
     run.shared.stop.cancel();
     Lane::end(std::mem::take(&mut run.lanes).into_values()).await;
@@ -145,6 +152,7 @@ impl<'a> Run<'a> {
         updates: &mpsc::UnboundedSender<Update>,
     ) -> Result<(Self, LaneEvents), Error> {
         let parts = &parts.running(store, config);
+        parts.standings.begin();
         let Recovered { repo, writer, marker, head, took_over, mut states, columns } =
             recover::recover(parts, store).await?;
         let reason = writer.head().map(|head| head.reason.clone());
@@ -174,6 +182,7 @@ impl<'a> Run<'a> {
             producer,
             traits,
             ended: Vec::new(),
+            replays: parts.inputs.iter().any(|input| input.source.spec.replays()),
             drained: false,
             listening: false,
             service,
@@ -182,7 +191,10 @@ impl<'a> Run<'a> {
             config: config.clone(),
             updates: updates.clone(),
             columns,
-            shared: Shared::new(&parts.name, sender, totals.counts.messages, parts.thresholds().rows, &stop),
+            shared: Shared {
+                standings: parts.standings.clone(),
+                ..Shared::new(&parts.name, sender, totals.counts.messages, parts.thresholds().rows, &stop)
+            },
             rooms: rooms(&indices),
             indices,
             lanes: BTreeMap::new(),
@@ -279,6 +291,7 @@ impl<'a> Run<'a> {
         match order {
             Order::Commit => self.step(Event::Forced).await,
             Order::Stop => self.step(Event::Shutdown).await,
+            Order::Go => Ok(false),
         }
     }
 
@@ -290,7 +303,7 @@ impl<'a> Run<'a> {
                 pipeline: self.parts.name.clone(),
                 counts: Counts { messages, ..self.seen.clone() },
                 bytes,
-                lag: self.shared.meter.lag(),
+                lag: self.shared.standings.lag(),
             };
             if self.shown.as_ref() != Some(&now) {
                 drop(self.updates.send(now.clone()));

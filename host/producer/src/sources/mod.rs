@@ -111,10 +111,11 @@ impl ProducerSpec {
 
     /// The same with the dead letters of the branch that its pipeline writes in the place of what it reads, if that is messages.
     #[must_use]
-    pub fn of_dead_letters(&self, repo: &str, branch: &str) -> Option<Self> {
+    pub fn of_dead_letters(&self, repo: &str, branch: &str, own: bool) -> Option<Self> {
         let source = self.source().filter(|source| source.spec.decodes())?;
         let name = Some(self.name.as_str()).filter(|name| !name.is_empty());
         let letters = repo::RepoSpec::dead_letters(repo, branch, name, source.spec.metadata());
+        let letters = repo::RepoSpec { own, ..letters };
         Some(Self {
             name: self.name.clone(),
             repo: Some(letters),

@@ -328,6 +328,25 @@ class Client:
         """Has a running pipeline, and those that are linked with it, commit what they have read now."""
         return of(PipelinesChanged, self._link.json("POST", ["pipelines", name, "flush"]))
 
+    def skip_messages(
+        self,
+        pipeline: str,
+        partition: str,
+        offset: Optional[int] = None,
+        count: int = 1,
+        branch: Optional[str] = None,
+        producer: Optional[str] = None,
+        why: str = "",
+        force: bool = False,
+    ) -> Dict[str, Any]:
+        """Makes a paused pipeline pass over messages of a partition that it would read next. Says what was made, the marker
+        before and after."""
+        body = {"partition": partition, "offset": offset, "count": count, "producer": producer, "why": why, "force": force}
+        body = {key: value for key, value in body.items() if value is not None}
+        query = {} if branch is None else {"branch": branch}
+        skipped: Dict[str, Any] = self._link.json("POST", ["pipelines", pipeline, "skip"], query, body)
+        return skipped
+
     def delete_pipeline(self, name: str) -> PipelinesChanged:
         """Removes a pipeline; its repo stays."""
         return of(PipelinesChanged, self._link.json("DELETE", ["pipelines", name]))

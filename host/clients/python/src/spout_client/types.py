@@ -120,7 +120,9 @@ class Changes:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What a pipeline is doing, since when in milliseconds since 1970, and what its plugins count, by plugin and name."""
+    """What a pipeline is doing, since when in milliseconds since 1970, and what its plugins count, by plugin and name.
+    ``condition`` is that for people: ``catching-up``, ``waiting-to-restart``. ``partitions`` are in the answer about one pipeline
+    only; what is not known of them is left out."""
 
     name: str
     state: str
@@ -133,6 +135,14 @@ class Pipeline:
     plugins: Dict[str, str] = field(default_factory=dict)
     counts: Dict[str, Any] = field(default_factory=dict)
     metrics: Dict[str, Any] = field(default_factory=dict)
+    condition: str = "not-running"
+    retry_at_ms: Optional[int] = None
+    lag: Optional[int] = None
+    time_lag_ms: Optional[int] = None
+    readers: int = 0
+    partition_count: int = 0
+    last_commit: Optional[Dict[str, Any]] = None
+    partitions: List[Dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -144,6 +154,7 @@ class Spec:
     head: Optional[str] = None
     commits: int = 0
     description: str = ""
+    condition: str = "not-running"
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ pub(in crate::sources) struct Cursor {
     sound: Option<(String, u64)>,
     /// Commits behind the newest that was read, which wait for others.
     waiting: Waiting,
+    /// The last commit that is read, where that is not every one to come.
+    bound: Option<u64>,
 }
 
 /// A run of commits that is to be read.
@@ -54,7 +56,12 @@ impl Cursor {
     /// Goes on in `branch` at `start`.
     pub(in crate::sources) fn new(branch: Branch, start: &Position) -> Self {
         let (number, token, waiting) = (start.offset, Token::read(start), Waiting::default());
-        Self { branch, number, token, marked: number, follower: None, sound: None, waiting }
+        Self { branch, number, token, marked: number, follower: None, sound: None, waiting, bound: None }
+    }
+
+    /// The same that reads no commit behind that of number `bound`.
+    pub(super) fn up_to(self, bound: Option<u64>) -> Self {
+        Self { bound, ..self }
     }
 
     /// Goes on in `branch` behind the commit of that number and id.
@@ -155,7 +162,7 @@ impl Cursor {
             }
             self.sound = Some(sound);
         }
-        if let Some(part) = self.part(number, over).await? {
+        if let Some(part) = self.part(self.bound.map_or(number, |bound| bound.min(number)), over).await? {
             return self.open(part).await.map(|open| Next::Run(Box::new(open)));
         }
         if over {
@@ -336,7 +343,8 @@ impl Cursor {
 
 /// Whether everything that the pipeline of a branch reads has ended.
 fn has_ended(marker: &Marker) -> bool {
-    !marker.partitions.is_empty() && marker.partitions.values().all(|partition| partition.ended)
+    let mut own = marker.partitions.iter().filter(|(id, _)| !id.is_replay()).peekable();
+    own.peek().is_some() && own.all(|(_, partition)| partition.ended)
 }
 
 fn short(id: &str) -> &str {

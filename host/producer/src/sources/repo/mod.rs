@@ -83,6 +83,10 @@ pub struct RepoSpec {
     /// letter, those of its message.
     #[serde(default)]
     pub metadata: Vec<MetadataColumn>,
+    /// Whether it is the pipeline's own branch, whose dead letters are replayed into it: those of whole messages that no decoder took,
+    /// up to the commit that is the newest now.
+    #[serde(skip)]
+    pub own: bool,
 }
 
 fn branch() -> String {
@@ -145,7 +149,12 @@ impl SourceSpec for RepoSpec {
     }
 
     fn upstream(&self) -> Option<Upstream<'_>> {
-        Some(Upstream::Branch(&self.repo, &self.branch))
+        // Of itself it waits for nothing.
+        (!self.own).then_some(Upstream::Branch(&self.repo, &self.branch))
+    }
+
+    fn replays(&self) -> bool {
+        self.own
     }
 
     fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error> {
@@ -172,6 +181,7 @@ impl RepoSpec {
             every: every(),
             producer: producer.map(str::to_owned),
             metadata: metadata.to_vec(),
+            own: false,
         }
     }
 

@@ -20,13 +20,15 @@ use crate::{Boundary, Error, Fetched, Fetcher, Found, Goal, Producer, ProducerTr
 pub(super) struct RepoProducer {
     branch: Branch,
     told: bool,
+    /// The last commit that is read, where that is not every one to come.
+    bound: Option<u64>,
 }
 
 impl RepoProducer {
     /// Reads a branch of `store`, which is idle only when `writer_over`, and has ended, if `ends`, when everything that its own
     /// pipeline reads has.
     pub(super) fn new(spec: RepoSpec, store: Store, writer_over: Option<CancellationToken>, ends: bool) -> Self {
-        Self { branch: Branch { spec, store, writer_over, ends, tracks: false }, told: false }
+        Self { branch: Branch { spec, store, writer_over, ends, tracks: false }, told: false, bound: None }
     }
 }
 
@@ -48,6 +50,11 @@ impl Producer for RepoProducer {
         }
         let spec = &self.branch.spec;
         let mut found = Found::only(marker, &format!("{}@{}", spec.repo, spec.branch));
+        if spec.own {
+            // What fails again is set aside by commits behind it, and is for the next replay.
+            self.bound = Some(self.branch.start(&RepoStart::Latest).await?.offset);
+            found.label = format!("dead letters of {}", found.label);
+        }
         if found.committed.is_none() && initial {
             found.start = self.branch.start(&spec.start).await?;
         }
@@ -66,7 +73,8 @@ impl Producer for RepoProducer {
     }
 
     fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {
-        Box::new(RepoFetcher { cursor: Cursor::new(self.branch.clone(), &found.start), reading: None })
+        let cursor = Cursor::new(self.branch.clone(), &found.start).up_to(self.bound);
+        Box::new(RepoFetcher { cursor, reading: None })
     }
 }
 

@@ -79,7 +79,7 @@ impl Reading {
                     let (messages, later) = match batch {
                         Some((batch, later)) => {
                             self.part.done += batch.num_rows() as u64;
-                            (letters::messages(&batch, producer), later)
+                            (letters::messages(&batch, producer, branch.spec.own), later)
                         }
                         None => Default::default(),
                     };

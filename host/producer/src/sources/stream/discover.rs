@@ -3,12 +3,18 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
-use spout_base::clock;
+use spout_base::{
+    clock::{self, Instant},
+    error::chain,
+};
 use spout_data::{Marker, Position};
-use spout_plugin::{Criteria, Provider, Task};
+use spout_plugin::{Backoff, Criteria, Provider, Task};
 
 use super::{ConsumerType, Start, StreamSpec, partitions::PartitionFetcher, whole::StreamFetcher};
-use crate::{Error, Fetcher, Found, Goal, Producer, ProducerTraits};
+use crate::{Error, Fetcher, Found, Goal, Producer, ProducerTraits, Standings};
+
+/// Crashes in a row after which a source is given up, as in a fetch.
+const CRASHES: u32 = 3;
 
 /// Reads a stream through a plugin.
 #[derive(Debug)]
@@ -17,6 +23,11 @@ pub(super) struct StreamProducer {
     task: Task,
     provider: Provider,
     seen: BTreeMap<u32, String>,
+    standings: Standings,
+    backoff: Backoff,
+    crashes: u32,
+    /// After trouble: when it is asked again.
+    again: Option<Instant>,
 }
 
 impl StreamProducer {
@@ -24,9 +35,10 @@ impl StreamProducer {
     const STREAM: u32 = 0;
 
     /// Reads the topic of `spec`.
-    pub(super) fn new(spec: StreamSpec, task: Task) -> Self {
+    pub(super) fn new(spec: StreamSpec, task: Task, standings: Standings) -> Self {
         let provider = Provider::new(task.clone(), &spec.topic);
-        Self { spec, task, provider, seen: BTreeMap::new() }
+        let (seen, backoff) = (BTreeMap::new(), Backoff::default());
+        Self { spec, task, provider, seen, standings, backoff, crashes: 0, again: None }
     }
 
     async fn discover_now(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
@@ -36,9 +48,9 @@ impl StreamProducer {
         let timeout = self.spec.fetch.timeout.0.max(std::time::Duration::from_secs(1));
         let told = self.provider.partitions(marker, timeout).await;
         let told = told.map_err(|source| self.failed("listing partitions", None, source))?;
-        let mut found = Vec::new();
+        let (mut found, mut seen) = (Vec::new(), self.seen.clone());
         for info in told {
-            match self.seen.get(&info.id) {
+            match seen.get(&info.id) {
                 Some(label) if *label == info.label => continue,
                 Some(label) => return Err(self.ambiguous(info.id, label, &info.label)),
                 None => {}
@@ -53,10 +65,60 @@ impl StreamProducer {
                 None => self.resolve(info.id, &Start::Earliest).await?,
             };
             let committed = entry.map(|entry| entry.position.offset);
-            self.seen.insert(info.id, info.label.clone());
+            seen.insert(info.id, info.label.clone());
             found.push(Found { partition: info.id.into(), label: info.label, start, committed });
         }
+        // Only now: what one of them fails at is asked for again with the others.
+        self.seen = seen;
         Ok(found)
+    }
+
+    /// The same, and what goes wrong there is tried again as a fetch is: once partitions are read, it does not end that.
+    async fn discover(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
+        if self.again.is_some_and(|again| clock::now() < again) {
+            return Ok(Vec::new());
+        }
+        loop {
+            let error = match self.discover_now(marker, initial).await {
+                Ok(found) => {
+                    (self.crashes, self.again) = (0, None);
+                    self.standings.source_answers();
+                    return Ok(found);
+                }
+                Err(error) => error,
+            };
+            let Some(pause) = self.pause(&error) else { return Err(error) };
+            self.standings.source_fails(&error, pause);
+            tracing::warn!(
+                plugin = self.spec.plugin,
+                topic = self.spec.topic,
+                ?pause,
+                error = chain(&error),
+                "cannot ask for partitions; retrying"
+            );
+            if !self.seen.is_empty() {
+                self.again = Some(clock::now() + pause);
+                return Ok(Vec::new());
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// How long to wait after `error` before the source is asked again; `None` if that does not help. Before anything is read, what
+    /// passes by itself is left to the pipeline, which starts again.
+    fn pause(&mut self, error: &Error) -> Option<Duration> {
+        let Error::Stream { source, .. } = error else { return None };
+        match &**source {
+            spout_plugin::Error::Retriable { retry_after, .. } if !self.seen.is_empty() => {
+                self.crashes = 0;
+                Some(retry_after.unwrap_or_else(|| self.backoff.delay()))
+            }
+            crash if crash.is_crash() && self.crashes + 1 < CRASHES => {
+                self.crashes += 1;
+                Some(self.backoff.delay())
+            }
+            _ => None,
+        }
     }
 
     /// Where each partition would go on at `goal`.
@@ -147,7 +209,7 @@ impl Producer for StreamProducer {
     }
 
     async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
-        self.discover_now(marker, initial).await
+        self.discover(marker, initial).await
     }
 
     async fn seek(&mut self, marker: &Marker, goal: Goal) -> Result<Vec<Found>, Error> {
@@ -157,8 +219,10 @@ impl Producer for StreamProducer {
     fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {
         let (spec, task) = (self.spec.clone(), self.task.clone());
         match spec.consumer_type {
-            ConsumerType::Lowlevel => Box::new(PartitionFetcher::new(spec, task, found)),
-            ConsumerType::Highlevel | ConsumerType::Acked => Box::new(StreamFetcher::new(spec, task, found)),
+            ConsumerType::Lowlevel => Box::new(PartitionFetcher::new(spec, task, self.standings.clone(), found)),
+            ConsumerType::Highlevel | ConsumerType::Acked => {
+                Box::new(StreamFetcher::new(spec, task, self.standings.clone(), found))
+            }
         }
     }
 }

@@ -161,7 +161,7 @@ impl SourceSpec for StreamSpec {
 
     fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error> {
         let task = context.task.cloned().ok_or_else(|| Error::NotLoaded { plugin: self.plugin.clone() })?;
-        Ok(Box::new(StreamProducer::new(self.clone(), task)))
+        Ok(Box::new(StreamProducer::new(self.clone(), task, context.standings)))
     }
 }
 

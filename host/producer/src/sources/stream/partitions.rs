@@ -21,7 +21,7 @@ use super::{
     StreamSpec,
     out_of_range::{self, Lost},
 };
-use crate::{Error, Fetched, Fetcher, Found};
+use crate::{Error, Fetched, Fetcher, Found, Standings};
 
 /// Crashes in a row after which a partition is given up.
 const CRASHES: u32 = 3;
@@ -44,6 +44,8 @@ const SHARE: u32 = 40;
 pub(super) struct PartitionFetcher {
     spec: StreamSpec,
     consumer: PartitionConsumer,
+    /// Where it says what is in the way.
+    standings: Standings,
     partitions: BTreeMap<u32, Partition>,
     /// To be asked next.
     queue: VecDeque<u32>,
@@ -101,6 +103,10 @@ impl Fetcher for PartitionFetcher {
         }
     }
 
+    fn passes_on(&self) -> bool {
+        true
+    }
+
     /// What goes wrong here is logged, no more.
     async fn committed(&mut self, upto: &BTreeMap<PartitionId, Position>) {
         let upto: Vec<_> = upto.iter().map(|(partition, position)| (partition.number, position.clone())).collect();
@@ -121,11 +127,12 @@ impl Fetcher for PartitionFetcher {
 impl PartitionFetcher {
     /// A fetcher of `first`, and of those that are added to it.
     #[must_use]
-    pub(super) fn new(spec: StreamSpec, task: Task, first: Found) -> Self {
+    pub(super) fn new(spec: StreamSpec, task: Task, standings: Standings, first: Found) -> Self {
         let (consumer, readers) = (PartitionConsumer::new(task, &spec.topic), spec.readers());
         let mut fetcher = Self {
             spec,
             consumer,
+            standings,
             partitions: BTreeMap::new(),
             queue: VecDeque::new(),
             later: BTreeSet::new(),
@@ -199,7 +206,10 @@ impl PartitionFetcher {
                 self.look =
                     (clock::now().duration_since(begun) / u32::try_from(wanted.len()).unwrap_or(1)).max(self.look / 2);
             }
-            left_out.into_iter().for_each(|id| self.idle(id));
+            left_out.into_iter().for_each(|id| {
+                self.standings.answers(id);
+                self.idle(id);
+            });
         }
         Ok(())
     }
@@ -246,6 +256,7 @@ impl PartitionFetcher {
         let pause = retry_after.unwrap_or_else(|| known.backoff.delay());
         known.pause = Duration::ZERO;
         let offset = known.position.offset;
+        self.standings.put_off(&[partition], &error, pause);
         tracing::warn!(
             plugin = self.spec.plugin,
             partition,
@@ -269,6 +280,7 @@ impl PartitionFetcher {
                 let Some(known) = self.partitions.get_mut(first) else { return Ok(()) };
                 let pause = retry_after.unwrap_or_else(|| known.backoff.delay());
                 let partitions = wanted.len();
+                self.standings.put_off(&wanted, &error, pause);
                 tracing::warn!(
                     plugin = self.spec.plugin,
                     partitions,
@@ -287,6 +299,7 @@ impl PartitionFetcher {
                     return Err(self.failed(Some(partition), error));
                 }
                 let (pause, offset) = (known.backoff.delay(), known.position.offset);
+                self.standings.put_off(&wanted, &error, pause);
                 tracing::warn!(
                     plugin = self.spec.plugin,
                     partition,

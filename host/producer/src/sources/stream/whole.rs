@@ -13,7 +13,7 @@ use super::{
     out_of_range::{self, Lost},
     redelivered::Seen,
 };
-use crate::{Error, Fetched, Fetcher, Found};
+use crate::{Error, Fetched, Fetcher, Found, Standings};
 
 /// Crashes in a row after which a source is given up.
 const CRASHES: u32 = 3;
@@ -33,6 +33,10 @@ pub(super) struct StreamFetcher {
     found: Found,
     position: Position,
     consumer: Option<Box<StreamConsumer>>,
+    /// Where it says what is in the way.
+    standings: Standings,
+    /// Whether a call is on its way: where its fetch was dropped, the instance stands still half way in it.
+    calling: bool,
     backoff: Backoff,
     crashes: u32,
     lull: Lull,
@@ -66,7 +70,12 @@ impl Fetcher for StreamFetcher {
         }
         loop {
             let begun = clock::now();
-            match self.attempt(most).await {
+            if std::mem::replace(&mut self.calling, true) {
+                self.close();
+            }
+            let attempt = self.attempt(most).await;
+            self.calling = false;
+            match attempt {
                 Ok(fetched) => {
                     self.lull.heard(!fetched.moves(), clock::now().duration_since(begun));
                     self.crashes = 0;
@@ -81,6 +90,10 @@ impl Fetcher for StreamFetcher {
         }
     }
 
+    fn passes_on(&self) -> bool {
+        true
+    }
+
     fn acknowledges(&self) -> bool {
         self.seen.is_some()
     }
@@ -88,8 +101,19 @@ impl Fetcher for StreamFetcher {
     /// What goes wrong here is logged, no more.
     async fn committed(&mut self, upto: &BTreeMap<PartitionId, Position>) {
         let Some(upto) = upto.get(&self.found.partition) else { return };
-        let (Some(consumer), Ok(token)) = (&mut self.consumer, StreamToken::read(upto)) else { return };
-        match consumer.committed(&token.checkpoint()).await {
+        let Ok(token) = StreamToken::read(upto) else { return };
+        if std::mem::take(&mut self.calling) {
+            self.close();
+        }
+        // What an instance was handed goes with it: there is nothing to acknowledge through another one.
+        if self.consumer.is_none() && self.seen.is_some() {
+            return;
+        }
+        let told = match self.consumer().await {
+            Ok(consumer) => consumer.committed(&token.checkpoint()).await,
+            Err(error) => Err(error),
+        };
+        match told {
             Ok(()) => {
                 if let Some(seen) = &mut self.seen {
                     seen.acknowledged(upto.offset);
@@ -115,7 +139,7 @@ impl Fetcher for StreamFetcher {
 impl StreamFetcher {
     /// A fetcher that starts where `found` says.
     #[must_use]
-    pub(super) fn new(spec: StreamSpec, task: Task, found: Found) -> Self {
+    pub(super) fn new(spec: StreamSpec, task: Task, standings: Standings, found: Found) -> Self {
         let position = found.start.clone();
         let acked = spec.consumer_type == ConsumerType::Acked;
         let seen = acked.then(|| Seen::read(spec.dedupe.clone().unwrap_or_default(), &position));
@@ -125,6 +149,8 @@ impl StreamFetcher {
             found,
             position,
             consumer: None,
+            standings,
+            calling: false,
             backoff: Backoff::default(),
             crashes: 0,
             lull: Lull::default(),
@@ -209,6 +235,7 @@ impl StreamFetcher {
             _ => return Err(self.failed("fetching", error)),
         };
         let partition = self.found.partition.number;
+        self.standings.put_off(&[partition], &error, pause);
         tracing::warn!(
             plugin = self.spec.plugin,
             partition,

@@ -223,6 +223,11 @@ impl<'a> Check<'a> {
         if let Some(what) = what {
             self.report.find(Severity::Error, object.to_owned(), what, format!("the marker from {affects} on"));
         }
+        if let Some(off) = commit.counts.unaccounted().filter(|off| *off != 0) {
+            let what = if off > 0 { "are not accounted for" } else { "are accounted for that did not come" };
+            let what = format!("its counts do not add up: {} messages or rows {what}", off.unsigned_abs());
+            self.report.find(Severity::Error, object.to_owned(), what, &affects);
+        }
         self.before = Some(commit.header.id.clone());
         self.marker = commit.start(self.marker.as_ref()).map(|start| commit.marker.over(start));
         let files = commit.files.iter().map(|file| (file.path.clone(), &file.blob, file.table.as_ref()));

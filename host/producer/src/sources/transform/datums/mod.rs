@@ -115,6 +115,7 @@ impl PfsSpec {
             every: self.every,
             producer: None,
             metadata: Vec::new(),
+            own: false,
         }
     }
 
