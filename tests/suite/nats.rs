@@ -133,7 +133,7 @@ fn every_message_is_there_once_over_kills_of_both() -> Result<()> {
         client.add("S.a", from, to)?;
         client.last("S")
     };
-    endure::kills(&site, server, 100_000, Arc::new(write))
+    endure::kills(&site, server, Arc::new(write))
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn every_entry_is_there_once_over_kills_of_both() -> Result<()> {
         add(&address, from, to)?;
         length()
     };
-    endure::kills(&site, server, 100_000, Arc::new(write))
+    endure::kills(&site, server, Arc::new(write))
 }
 
 #[test]

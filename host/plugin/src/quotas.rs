@@ -10,7 +10,7 @@ use std::sync::{
 
 use tokio::sync::Semaphore;
 
-use super::{files::Disk, log::Log, secrets::Masks, turns::Turns};
+use super::{files::Disk, log::Log, net::Denials, secrets::Masks, turns::Turns};
 
 /// The accounts of one plugin in one pipeline. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,7 @@ struct Accounts {
     disk: Arc<Disk>,
     log: OnceLock<Log>,
     masks: Masks,
+    denials: Denials,
     turns: OnceLock<Arc<Semaphore>>,
 }
 
@@ -77,6 +78,11 @@ impl Quotas {
     /// What is taken out of what they say.
     pub(super) fn masks(&self) -> &Masks {
         &self.0.masks
+    }
+
+    /// What was logged of what they were kept from.
+    pub(super) fn denials(&self) -> &Denials {
+        &self.0.denials
     }
 
     /// The turns of an instance, where all instances together have so many processors.

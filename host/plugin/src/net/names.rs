@@ -89,11 +89,12 @@ impl Names {
 
     fn ask(&self, name: String, policy: &Arc<Policy>) -> Result<Lookup, ErrorCode> {
         if let Err(denial) = policy.may_look_up(&name) {
-            policy.log(denial);
+            self.policy.log(denial);
             return Err(ErrorCode::AccessDenied);
         }
         let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| ErrorCode::TemporaryResolverFailure)?;
-        let (policy, answer) = (Arc::clone(policy), self.resolver.resolve(name.clone()));
+        let (policy, said, answer) =
+            (Arc::clone(policy), Arc::clone(&self.policy), self.resolver.resolve(name.clone()));
         let task = tokio::spawn(async move {
             let answer = answer.await;
             drop(slot);
@@ -103,7 +104,7 @@ impl Names {
             })?;
             addresses.truncate(ADDRESSES);
             policy.admit(&name, addresses).map_err(|denial| {
-                policy.log(denial);
+                said.log(denial);
                 ErrorCode::AccessDenied
             })
         });
