@@ -88,11 +88,13 @@ fuzz target="" executions="1000000" first="0":
     SPOUT_FUZZ={{ executions }}:{{ first }} cargo test --release --locked --workspace --lib $checked -- \
         --nocapture --test-threads 1 {{ if target == "" { "fuzz" } else { "::" + replace(target, "-", "_") } }}
 
-# What takes long: logs rotated from so many seeds, hosts killed so often, so many requests for each route of the API.
+# What takes long: logs rotated from so many seeds, hosts killed so often, so many requests for each route of the API, and a million
+# messages through each connector, whose server and host are killed (`tests/suite/endure.rs`).
 [group('check')]
 soak seeds="500" kills="200": build plugins guests
     SPOUT_SEEDS={{ seeds }} SPOUT_KILLS={{ kills }} cargo test --release --workspace --locked --test suite -- --nocapture \
-        rotation_loses killed_anywhere each_commit_that_is_read openapi:: postgres::kills
+        rotation_loses killed_anywhere each_commit_that_is_read openapi:: postgres::kills \
+        over_kills kills_and_cuts
 
 # Benchmarks as ratios in one run: `./justw bench`, `./justw bench decode`, `./justw bench repo --commits 10000`.
 [group('check')]

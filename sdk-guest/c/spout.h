@@ -87,6 +87,20 @@ spout_progress spout_retry(const char *format, ...) __attribute__((format(printf
 /* Sleeps up to `ms`; false if the host wants the plugin to finish. */
 bool spout_pause(uint32_t ms);
 
+/* Connections, of sources and streams: the host makes them to what `endpoints` and `net` of the spec grant, with TLS where an endpoint
+   has it. `to` is the name of an endpoint or HOST:PORT. What fails has said why, by spout_fail where no other try mends it and by
+   spout_retry otherwise: return SPOUT_FAILED. */
+typedef struct spout_connection spout_connection;
+spout_connection *spout_connect(const char *to, uint32_t within_ms); /* NULL if it fails. */
+bool spout_is_secure(const spout_connection *connection);            /* Whether it goes through TLS. */
+bool spout_send(spout_connection *connection, const void *bytes, size_t length, uint32_t within_ms); /* All of them. */
+/* How many bytes have come, at least one; 0 at the end of all, SPOUT_NOTHING_YET if nothing came in time, SPOUT_BROKEN if it fails. */
+enum { SPOUT_NOTHING_YET = -1, SPOUT_BROKEN = -2 };
+int32_t spout_receive(spout_connection *connection, void *into, size_t room, uint32_t within_ms);
+/* Has the host write the secret of this name, which the plugin does not see, to a connection to an endpoint. */
+bool spout_send_secret(spout_connection *connection, const char *name, uint32_t within_ms);
+void spout_close(spout_connection *connection); /* NULL is none. */
+
 /* Messages that a source makes, offsets rising; spout_message_… says more of the last one. */
 typedef struct spout_messages spout_messages;
 void spout_message(spout_messages *messages, uint64_t offset, const void *payload, size_t length);

@@ -2,9 +2,12 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -434,6 +437,59 @@ bool spout_decode(void *self, spout_text message, spout_out *out) {
   return true;
 }
 "#;
+
+/// A server of 100 lines: it wants a password and the line to begin with. It breaks off after 40 lines, once.
+fn lines(listener: TcpListener) {
+    let mut breaks = true;
+    for mut client in listener.incoming().map_while(Result::ok) {
+        let mut asked = BufReader::new(&client).lines().map_while(Result::ok);
+        if asked.next().as_deref() != Some("s3cret") {
+            continue;
+        }
+        let from: usize = asked.next().and_then(|from| from.parse().ok()).unwrap_or(0);
+        drop(asked);
+        let to = if std::mem::take(&mut breaks) { 40 } else { 100 };
+        let text: String = (from..to).map(|n| format!("line {n}\n")).collect();
+        drop(client.write_all(text.as_bytes()));
+        // What has no end is no line.
+        if to == 40 {
+            drop(client.write_all(b"half of a"));
+        }
+    }
+}
+
+#[test]
+fn a_source_in_c_reads_a_server_whose_password_it_does_not_see() -> Result<()> {
+    let Some(mut site) = with_c()? else { return Ok(()) };
+    copied(&site, "lines-c")?;
+    site.ok(&["plugin", "build", "lines-c"])?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || lines(listener));
+    site.environment.push(("SPOUT_TEST_LINES", "s3cret".into()));
+    let spec = |secret: &str| {
+        format!(
+            "pipeline: {{name: read}}
+producer: {{stream: {{plugin: lines-c, topic: t, consumerType: highlevel}}, decoder: {{type: raw}}}}
+grants: {{lines-c: {{endpoints: {{server: {{address: \"{address}\"}}}}{secret}}}}}
+commit: {{flush: {{rows: 10}}}}
+"
+        )
+    };
+    site.write("spec.yaml", spec(""))?;
+    let said = site.fails(&["run", "spec.yaml", "--until", "ended"], 1, &["grants no secret `password`"])?;
+    ensure!(!said.contains("s3cret"), "{said}");
+    site.write("spec.yaml", spec(", secrets: {password: {env: SPOUT_TEST_LINES}}"))?;
+    // The server breaks off after 40 lines; a stream that has ended is not read again, one that is begun anew goes on.
+    site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    let rows = site.rows("select cast(value as varchar) as line from read", None)?;
+    let mut found: Vec<String> = rows.iter().filter_map(|row| Some(row.split('"').nth(3)?.to_owned())).collect();
+    found.sort_by_key(|line| line.trim_start_matches("line ").parse::<u32>().unwrap_or(u32::MAX));
+    let expected: Vec<String> = (0..100).map(|n| format!("line {n}")).collect();
+    ensure!(found == expected, "{found:?}");
+    Ok(())
+}
 
 #[test]
 fn a_plugin_that_breaks_its_promises_is_found_out() -> Result<()> {

@@ -17,10 +17,29 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
 use spout_tests::{Site, daemon::Daemon};
 
-/// How often each is killed.
-const KILLS: u64 = 10;
+/// Messages in CI, and how often host and server are killed meanwhile; those of `just soak`, which says `SPOUT_KILLS`.
+const USUAL: Load = Load { messages: 100_000, kills: 10 };
+const SOAK: Load = Load { messages: 1_000_000, kills: 10 };
 /// How long a lag may take to go on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a connector has to endure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) messages: u64,
+    /// How often each is killed.
+    pub(crate) kills: u64,
+}
+
+impl Load {
+    /// That of this run: `just soak` has ten times the messages, and a kill for each four that it asks for, ten at least.
+    pub(crate) fn now() -> Self {
+        if std::env::var_os("SPOUT_KILLS").is_none() {
+            return USUAL;
+        }
+        Self { kills: SOAK.kills.max(u64::from(spout_tests::kills()) / 4), ..SOAK }
+    }
+}
 
 /// Message number `n`: sizes differ, and no two are alike.
 pub(crate) fn message(n: u64) -> String {
@@ -34,23 +53,26 @@ fn text(n: u64) -> String {
 /// Writes messages `from..to` to the server, or as many of them as it takes; how many the server has then, as it says itself.
 pub(crate) type Write = dyn Fn(u64, u64) -> Result<u64> + Send + Sync;
 
-/// Runs `spec.yaml`, whose pipeline is `lines`, over `total` messages that `write` adds meanwhile. The host and the server are killed
+/// Runs `spec.yaml`, whose pipeline is `lines`, over the messages of [`Load::now`], which `write` adds meanwhile. The host and the server are killed
 /// in turn; afterwards nothing is missing, nothing is there twice, and there is no lag.
-pub(crate) fn kills(site: &Site, server: Daemon, total: u64, write: Arc<Write>) -> Result<()> {
-    let _server = killed(site, server, total, write)?;
+pub(crate) fn kills(site: &Site, server: Daemon, write: Arc<Write>) -> Result<()> {
+    let load = Load::now();
+    let total = load.messages;
+    let _server = killed(site, server, load, write)?;
     complete(site, total)?;
     site.ok(&["fsck"]).map(drop)
 }
 
-/// The same for a source that is acknowledged; `left` is how many messages it has that were not acknowledged, as it says itself.
+/// The same with half as many for a source that is acknowledged; `left` is how many messages it has that were not acknowledged, as it says itself.
 pub(crate) fn kills_acked(
     site: &Site,
     server: Daemon,
-    total: u64,
     write: Arc<Write>,
     left: impl Fn() -> Result<u64>,
 ) -> Result<()> {
-    let _server = killed(site, server, total, write)?;
+    let load = Load { messages: Load::now().messages / 2, ..Load::now() };
+    let total = load.messages;
+    let _server = killed(site, server, load, write)?;
     emptied(site, left)?;
     each_once(site, total)?;
     site.ok(&["fsck"]).map(drop)
@@ -68,10 +90,11 @@ pub(crate) fn emptied(site: &Site, left: impl Fn() -> Result<u64>) -> Result<()>
     Ok(())
 }
 
-/// Runs `spec.yaml` over `total` messages, and kills the host and the server in turn; the server, which runs then.
-fn killed(site: &Site, server: Daemon, total: u64, write: Arc<Write>) -> Result<Daemon> {
+/// Runs `spec.yaml` under `load`, and kills the host and the server in turn; the server, which runs then.
+fn killed(site: &Site, server: Daemon, load: Load, write: Arc<Write>) -> Result<Daemon> {
+    let Load { messages: total, kills } = load;
     let seed = std::env::var("SPOUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
-    println!("seed {seed}; SPOUT_SEED={seed} repeats it");
+    println!("{total} messages, {kills} kills; SPOUT_SEED={seed} repeats it");
     let mut dice = StdRng::seed_from_u64(seed);
     let (server, allowed, stop) =
         (Arc::new(Mutex::new(server)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
@@ -94,9 +117,9 @@ fn killed(site: &Site, server: Daemon, total: u64, write: Arc<Write>) -> Result<
         })
     };
     let rounds = |site: &Site, dice: &mut StdRng| -> Result<()> {
-        for round in 1..=KILLS {
+        for round in 1..=kills {
             // Something is left for the last run.
-            allowed.store(total * round / (KILLS + 1), Ordering::SeqCst);
+            allowed.store(total * round / (kills + 1), Ordering::SeqCst);
             let mut running = site.start(&["run", "spec.yaml"])?;
             running.wait_for("committed")?.context("a commit in this round")?;
             wait(dice, 100);

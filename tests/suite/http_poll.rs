@@ -106,7 +106,7 @@ fn every_item_is_there_once_over_kills_of_both() -> Result<()> {
     site.write("spec.yaml", spec(&server.address(), "cursor", CURSOR))?;
     let path = site.path().to_owned();
     let write = move |_, to| grow(&path, to).map(|()| to);
-    endure::kills(&site, server, 100_000, Arc::new(write))
+    endure::kills(&site, server, Arc::new(write))
 }
 
 #[test]

@@ -19,6 +19,8 @@ use spout_tests::{
     tansu::{Client, Tansu},
 };
 
+use crate::endure::Load;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A place with the plugin, and the guest that decodes all that a message has.
@@ -164,8 +166,10 @@ fn until_committed(run: &mut Running, messages: u64) -> Result<()> {
 
 #[test]
 fn kills_and_cuts_neither_lose_nor_double_a_message() -> Result<()> {
-    const ROUNDS: u64 = 12;
-    const EACH: u64 = 17_000;
+    // Twice what others read in CI: 204,000.
+    let load = Load::now();
+    let rounds = load.kills + 2;
+    let each = (2 * load.messages / rounds).next_multiple_of(1000);
     let Some(mut tansu) = Tansu::start()? else { return Ok(()) };
     let seed = std::env::var("SPOUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("seed {seed}; SPOUT_SEED={seed} repeats it");
@@ -176,12 +180,12 @@ fn kills_and_cuts_neither_lose_nor_double_a_message() -> Result<()> {
     let spec = spec(&tansu, "killed", stream, "{type: raw}", "").replace("time: 100ms", "rows: 1500, time: 30ms");
     site.write("spec.yaml", spec)?;
     let mut behind = 0;
-    for round in 0..ROUNDS {
-        tansu.ask("fill", &["killed".into(), 8.into(), (round * EACH).into(), EACH.into()])?;
+    for round in 0..rounds {
+        tansu.ask("fill", &["killed".into(), 8.into(), (round * each).into(), each.into()])?;
         let mut run = site.start(&["run", "spec.yaml"])?;
         run.wait_for("started")?;
         // Drawn by lot: how much is committed before death, and how long nobody is reached. The cut is before that or after.
-        let some = dice.random_range(0..EACH / 4);
+        let some = dice.random_range(0..each / 4);
         if round % 2 == 0 {
             until_committed(&mut run, some)?;
         }
@@ -195,10 +199,10 @@ fn kills_and_cuts_neither_lose_nor_double_a_message() -> Result<()> {
         run.child.kill()?;
         run.end()?;
         let rows = site.number("select count(*) from killed", None).unwrap_or(0);
-        behind += u64::from(rows < (round + 1) * EACH);
+        behind += u64::from(rows < (round + 1) * each);
     }
-    ensure!(behind >= ROUNDS / 2, "{behind} of {ROUNDS} kills came before all was read: they show nothing");
-    let all = ROUNDS * EACH;
+    ensure!(behind >= rounds / 2, "{behind} of {rounds} kills came before all was read: they show nothing");
+    let all = rounds * each;
     let mut run = site.start(&["run", "spec.yaml"])?;
     let mut lag = None;
     let begun = Instant::now();
@@ -220,7 +224,7 @@ fn kills_and_cuts_neither_lose_nor_double_a_message() -> Result<()> {
     ensure!(found == [all; 3], "{found:?} of {all}");
     let commits = site.json(&["list", "commit", "killed@master"])?.len();
     println!(
-        "{all} messages, {ROUNDS} kills, {ROUNDS} cuts, {behind} of them before all was read, {commits} commits, lag 0"
+        "{all} messages, {rounds} kills, {rounds} cuts, {behind} of them before all was read, {commits} commits, lag 0"
     );
     site.ok(&["fsck"])?;
     Ok(())

@@ -133,7 +133,7 @@ fn every_message_is_there_once_over_kills_of_both() -> Result<()> {
         client.add("S.a", from, to)?;
         client.last("S")
     };
-    endure::kills(&site, server, 100_000, Arc::new(write))
+    endure::kills(&site, server, Arc::new(write))
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn a_durable_consumer_has_every_message_once_and_nothing_is_left_over_kills_of_b
         client.last("S")
     };
     let left = move || standing(&address).map(|(lag, pending)| lag + pending);
-    endure::kills_acked(&site, server, 50_000, Arc::new(write), left)
+    endure::kills_acked(&site, server, Arc::new(write), left)
 }
 
 #[test]

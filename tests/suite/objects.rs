@@ -20,10 +20,7 @@ use spout_tests::{
     proxy::{Proxy, Trick},
 };
 
-use crate::endure::{self, message};
-
-/// How often the host is killed.
-const KILLS: u64 = 10;
+use crate::endure::{self, Load, message};
 
 /// Puts an object that everybody may read.
 fn put(address: &str, path: &str, content: &[u8]) -> Result<()> {
@@ -81,7 +78,8 @@ fn every_line_is_there_once_over_kills() -> Result<()> {
     let Some(moto) = Moto::start(Door::Open, &["bucket"])? else { return Ok(()) };
     let seed = std::env::var("SPOUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("seed {seed}; SPOUT_SEED={seed} repeats it");
-    let (mut dice, total, size) = (StdRng::seed_from_u64(seed), 100_000, 2500);
+    let load = Load::now();
+    let (mut dice, total, size) = (StdRng::seed_from_u64(seed), load.messages, 2500);
     let (site, address) = (Site::new()?, moto.address());
     // Connections break off in the middle of lists and objects, as those of a service that is restarted.
     let cuts = (1..200).map(|cut| Trick::Cut(if cut % 10 == 0 { cut * 500 } else { usize::MAX })).collect();
@@ -101,8 +99,8 @@ fn every_line_is_there_once_over_kills() -> Result<()> {
             Ok(())
         })
     };
-    for round in 1..=KILLS {
-        allowed.store(total * round / (KILLS + 1), Ordering::SeqCst);
+    for round in 1..=load.kills {
+        allowed.store(total * round / (load.kills + 1), Ordering::SeqCst);
         let mut running = site.start(&["run", "spec.yaml"])?;
         running.wait_for("committed")?.context("a commit in this round")?;
         // Not a wait for something to happen: the moment of death is what the test draws by lot.

@@ -110,7 +110,7 @@ fn every_entry_is_there_once_over_kills_of_both() -> Result<()> {
         add(&address, from, to)?;
         length()
     };
-    endure::kills(&site, server, 100_000, Arc::new(write))
+    endure::kills(&site, server, Arc::new(write))
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_group_has_every_entry_once_and_nothing_is_left_over_kills_of_both() -> Resu
         length()
     };
     let left = move || standing(&address).map(|(lag, pending)| lag + pending);
-    endure::kills_acked(&site, server, 50_000, Arc::new(write), left)
+    endure::kills_acked(&site, server, Arc::new(write), left)
 }
 
 #[test]

@@ -56,6 +56,16 @@ impl Daemon {
         Err(last.unwrap_or_else(|| anyhow::anyhow!("nothing was tried")))
     }
 
+    /// As [`Daemon::start`], at this port.
+    ///
+    /// # Errors
+    /// As there, and if something else has the port.
+    pub fn start_at(port: u16, command: impl Fn(u16) -> Command + Send + Sync + 'static) -> Result<Self> {
+        let logs = tempfile::tempdir()?;
+        let child = spawn(&command(port), port, &logs)?;
+        Ok(Self { command: Box::new(command), child, port, logs })
+    }
+
     /// The port at 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -14,6 +14,9 @@ use std::{
 #[derive(Debug, Default)]
 struct Shared {
     down: AtomicBool,
+    /// Nothing that comes is passed on.
+    deaf: AtomicBool,
+    accepted: AtomicUsize,
     /// Both ends of each connection.
     open: Mutex<Vec<(TcpStream, TcpStream)>>,
     now: AtomicUsize,
@@ -39,6 +42,7 @@ impl Relay {
         // It ends with the process.
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
+                common.accepted.fetch_add(1, Ordering::SeqCst);
                 if common.down.load(Ordering::SeqCst) {
                     continue;
                 }
@@ -79,6 +83,17 @@ impl Relay {
         self.shared.down.store(false, Ordering::SeqCst);
     }
 
+    /// Whether what comes, from either side, vanishes, while connections stay open: as behind a router that was restarted.
+    pub fn swallow(&self, all: bool) {
+        self.shared.deaf.store(all, Ordering::SeqCst);
+    }
+
+    /// Connections that were accepted so far.
+    #[must_use]
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
     /// The connections that are open now become the most that there were.
     pub fn count_anew(&self) {
         self.shared.most.store(self.shared.now.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -104,10 +119,11 @@ impl Shared {
         shared.open.lock().unwrap_or_else(PoisonError::into_inner).push((client, server));
         let now = shared.now.fetch_add(1, Ordering::SeqCst) + 1;
         shared.most.fetch_max(now, Ordering::SeqCst);
-        thread::spawn(move || pass(from, to));
+        let common = Arc::clone(shared);
+        thread::spawn(move || pass(&common, from, to));
         let shared = Arc::clone(shared);
         thread::spawn(move || {
-            pass(back_from, back_to);
+            pass(&shared, back_from, back_to);
             shared.now.fetch_sub(1, Ordering::SeqCst);
         });
         Ok(())
@@ -115,9 +131,12 @@ impl Shared {
 }
 
 /// Passes on until one side ends, then ends the other.
-fn pass(mut from: TcpStream, mut to: TcpStream) {
+fn pass(shared: &Shared, mut from: TcpStream, mut to: TcpStream) {
     let mut bytes = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from.read(&mut bytes) {
+        if shared.deaf.load(Ordering::SeqCst) {
+            continue;
+        }
         if bytes.get(..read).is_none_or(|bytes| to.write_all(bytes).is_err()) {
             break;
         }

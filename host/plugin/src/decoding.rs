@@ -137,7 +137,7 @@ impl Decoding {
             self.live = None;
         }
         let raised = self.raise(decoded?, messages);
-        raised.map_err(|what| Error::Contract { at: self.task.at("decoder.decode"), what })
+        raised.map_err(|what| self.task.broke("decoder.decode", &what))
     }
 
     fn raise(&mut self, decoded: wit::Decoded, messages: &Messages) -> Result<Decoded, String> {
@@ -201,7 +201,7 @@ impl Decoding {
         let answer = leash.hold(call.call_output(&mut instance.store, decoding)).await;
         let declared = instance.settle_for_good(OUTPUT, answer)?;
         let declared = declared.map(|told| convert::schema::raise(&told, &self.task.limits).map(Arc::new)).transpose();
-        let declared = declared.map_err(|what| Error::Contract { at: self.task.at(OUTPUT), what })?;
+        let declared = declared.map_err(|what| self.task.broke(OUTPUT, &what))?;
         Ok(Live { instance, guest, decoding, declared, told: false })
     }
 }

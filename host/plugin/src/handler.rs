@@ -204,8 +204,7 @@ impl HandlerInstance {
         raise: impl FnOnce(&mut Self, T) -> Result<U, String>,
     ) -> Result<U, Error> {
         let answer = self.instance.settle_for_good(call, answer);
-        let raised = answer
-            .and_then(|answer| raise(self, answer).map_err(|what| Error::Contract { at: self.task.at(call), what }));
+        let raised = answer.and_then(|answer| raise(self, answer).map_err(|what| self.task.broke(call, &what)));
         settle(&mut self.instance, raised.is_ok());
         raised
     }

@@ -25,7 +25,7 @@ use super::{
     net::{self, Net},
     pfs::Drive,
     quotas::{Of, Shares},
-    secrets::Secrets,
+    secrets::{Masks, Secrets},
     task::Task,
 };
 
@@ -64,6 +64,7 @@ pub(super) struct Held {
     settings: BTreeMap<String, String>,
     draining: CancellationToken,
     metrics: Metrics,
+    masks: Masks,
     /// The keyed state of a handler.
     pub(super) keyed: Option<View>,
     /// What a self-driven spout or a transformer has.
@@ -132,6 +133,7 @@ impl Held {
             settings: task.settings.iter().cloned().collect(),
             draining: task.draining.clone(),
             metrics: task.metrics.clone(),
+            masks: masks.clone(),
             keyed: None,
             drive: None,
             limits: task.limits.clone(),
@@ -305,17 +307,17 @@ impl wit::config::Host for Held {
 
 impl wit::metrics::Host for Held {
     fn add(&mut self, counter: String, by: u64) -> wasmtime::Result<()> {
-        self.metrics.add(&counter, by);
+        self.metrics.add(&self.masks.hide(&counter), by);
         Ok(())
     }
 
     fn set(&mut self, gauge: String, to: f64) -> wasmtime::Result<()> {
-        self.metrics.set(&gauge, to);
+        self.metrics.set(&self.masks.hide(&gauge), to);
         Ok(())
     }
 
     fn observe(&mut self, histogram: String, value: f64) -> wasmtime::Result<()> {
-        self.metrics.observe(&histogram, value);
+        self.metrics.observe(&self.masks.hide(&histogram), value);
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use super::{
     convert::messages::{self, lower_all, raise_position},
     instance::{Instance, said},
     provider::millis,
+    secrets::Masks,
     task::Task,
 };
 
@@ -90,9 +91,9 @@ impl Progress {
 
 impl FetchedPartition {
     /// What a guest says of `partition`, whose fetch began at `start`.
-    fn raise(told: wit::Fetched, partition: u32, start: &Position) -> Result<Self, String> {
+    fn raise(told: wit::Fetched, partition: u32, start: &Position, masks: &Masks) -> Result<Self, String> {
         let next = raise_position(told.next);
-        let messages = messages::raise(told.messages)?;
+        let messages = messages::raise(told.messages, masks)?;
         messages::check_partition(&messages, partition, start, &next)?;
         let progress = Progress::raise(told.progress);
         Ok(Self { messages, next, high_watermark: told.high_watermark, progress })
@@ -119,7 +120,7 @@ impl PartitionConsumer {
             let answers = answers.and_then(|answers| {
                 let messages = answers.iter().filter_map(|(_, answer)| Some(&answer.as_ref().ok()?.messages));
                 let within = messages::bounded(messages, limits.messages, &task.limits);
-                within.map(|()| answers).map_err(|what| Error::Contract { at: task.at(FETCH), what })
+                within.map(|()| answers).map_err(|what| task.broke(FETCH, &what))
             });
             (live, answers)
         };
@@ -144,14 +145,16 @@ type Told = Vec<(u32, Result<wit::Fetched, wit_types::Error>)>;
 
 /// What a guest answered, checked.
 fn raise(task: &Task, wanted: &[(u32, Position)], told: Told) -> Result<Vec<Answer>, Error> {
-    let contract = |what| Error::Contract { at: task.at(FETCH), what };
+    let contract = |what: String| task.broke(FETCH, &what);
     let mut asked: BTreeMap<u32, &Position> = wanted.iter().map(|(id, start)| (*id, start)).collect();
     let answer = |(partition, answer)| {
         let Some(start) = asked.remove(&partition) else {
             return Err(contract(format!("partition {partition} was not asked for, or is answered twice")));
         };
         let answer = match answer {
-            Ok(fetched) => Ok(FetchedPartition::raise(fetched, partition, start).map_err(contract)?),
+            Ok(fetched) => {
+                Ok(FetchedPartition::raise(fetched, partition, start, task.quotas.masks()).map_err(contract)?)
+            }
             Err(error) => Err(said(task, FETCH, error)),
         };
         Ok((partition, answer))

@@ -83,9 +83,10 @@ impl Provider {
         if told.len() > limit as usize {
             return Err(Error::Partitions { at: self.0.task.at(PARTITIONS), count: told.len(), limit });
         }
+        let masks = self.0.task.quotas.masks();
         Ok(told
             .into_iter()
-            .map(|info| PartitionInfo { id: info.id, label: clean(&info.label, LABEL), ended: info.ended })
+            .map(|info| PartitionInfo { id: info.id, label: clean(&masks.hide(&info.label), LABEL), ended: info.ended })
             .collect())
     }
 

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use super::{
     files::{Disk, Threads},
     log::Log,
+    net::Denials,
     secrets::Masks,
     turns::Turns,
 };
@@ -30,6 +31,7 @@ struct Accounts {
     disk: Arc<Disk>,
     log: OnceLock<Log>,
     masks: Masks,
+    denials: Denials,
     turns: OnceLock<Arc<Semaphore>>,
     threads: OnceLock<Threads>,
 }
@@ -83,6 +85,11 @@ impl Quotas {
     /// What is taken out of what they say.
     pub(super) fn masks(&self) -> &Masks {
         &self.0.masks
+    }
+
+    /// What was logged of what they were kept from.
+    pub(super) fn denials(&self) -> &Denials {
+        &self.0.denials
     }
 
     /// The turns of an instance, where all instances together have so many processors.

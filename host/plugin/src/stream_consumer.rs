@@ -83,11 +83,11 @@ impl StreamConsumer {
         let (guest, store) = (self.guest.consumer(), &mut self.instance.store);
         let answer = leash.hold(guest.call_next(store, self.consumer, limits.lower())).await;
         let (told, progress) = self.instance.settle("stream-consumer.next", answer)?;
-        let checked = messages::raise(told).and_then(|messages| {
+        let checked = messages::raise(told, self.task.quotas.masks()).and_then(|messages| {
             messages::bounded(std::iter::once(&messages), limits.messages, &self.task.limits)?;
             messages::check_stream(&messages).map(|()| messages)
         });
-        let messages = checked.map_err(|what| Error::Contract { at: self.task.at("stream-consumer.next"), what })?;
+        let messages = checked.map_err(|what| self.task.broke("stream-consumer.next", &what))?;
         Ok((messages, Progress::raise(progress)))
     }
 

@@ -40,7 +40,12 @@ impl Task {
     /// # Errors
     /// The first column that differs.
     pub fn check_output(&self, declared: &Schema, answered: &Schema) -> Result<(), Error> {
-        same_columns(declared, answered).map_err(|what| Error::Contract { at: self.at("handler.process"), what })
+        same_columns(declared, answered).map_err(|what| self.broke("handler.process", &what))
+    }
+
+    /// A rule of `call` that an answer breaks, in words which may have what a guest said: without secrets.
+    pub(super) fn broke(&self, call: &'static str, what: &str) -> Error {
+        Error::Contract { at: self.at(call), what: self.quotas.masks().hide(what).into_owned() }
     }
 
     pub(super) fn at(&self, call: &'static str) -> Box<At> {

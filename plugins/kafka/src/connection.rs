@@ -161,6 +161,13 @@ impl Connection {
                 Ok(0) => {
                     return Err(unreachable(&self.address, pending.api.name, &io::ErrorKind::UnexpectedEof.into()));
                 }
+                // That was all there is now.
+                Ok(read) if read < PIECE && now() >= until && self.frame_is_short() => {
+                    if now() >= pending.until {
+                        return Err(late(&self.address, pending.api.name));
+                    }
+                    return Ok(None);
+                }
                 Ok(_) => {}
                 Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
                     if now() >= pending.until {

@@ -3,6 +3,7 @@
 import time
 
 from componentize_py_types import Err, Ok
+import spout_network  # noqa: F401 (it gives plugins the host's connections)
 from spout import Fetched, Limits, pause
 from spout.source import fetch_all
 from spout_boundary import crash, lower_error, lower_messages, open_plugin, position, raise_position, told

@@ -1,5 +1,6 @@
 """Exports the interface `stream-consumer`."""
 
+import spout_network  # noqa: F401 (it gives plugins the host's connections)
 from spout import Limits
 from spout_boundary import lower_messages, open_plugin, position, told
 from wit_world.exports import stream_consumer as export

@@ -2,15 +2,18 @@
 
 import datetime as dt
 import json
+import os
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 from decimal import Decimal
 from typing import Annotated, Literal
 
 from spout import (
-    ConfigError, Decoder, Fatal, Fault, Fetched, Handler, Limits, Message, Position, Source, Transformer, add, new,
+    ConfigError, Connection, Decoder, Fatal, Fault, Fetched, Handler, Limits, Message, Position, Retriable, Source, Transformer, add, new,
     settings, take, testing, types,
 )
 from spout.columns import bits, decode, flags, table
@@ -261,6 +264,32 @@ class Commits(unittest.TestCase):
             self.assertRaises(Fatal, wrong)
         with self.assertRaises(ValueError):
             pfs.begin().put_rows({"n": "int64"}, [{"n": "text"}])
+
+    def test_connections_are_sockets_outside_a_host(self):
+        listener = socket.create_server(("127.0.0.1", 0))
+        os.environ["password"] = "s3cret"
+
+        def serve():
+            client, _ = listener.accept()
+            with client:
+                while data := client.recv(1 << 16):
+                    client.sendall(data)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with Connection("127.0.0.1:%d" % listener.getsockname()[1]) as connection:
+            connection.send(b"hello ")
+            connection.send_secret("password")
+            got = b""
+            while len(got) < 12:
+                got += connection.recv(5)
+            self.assertEqual((got, connection.secure), (b"hello s3cret", False))
+            with self.assertRaises(TimeoutError):
+                connection.recv(timeout=0.01)
+        self.assertRaises(Fatal, connection.recv)
+        listener.close()
+        with self.assertRaises(Retriable):
+            Connection("127.0.0.1:1")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-//! `just bench [decode|handler|state|nodes|commits|pipeline|partitions|serve|spouts|sources|repo]`: ratios in one run, with medians; `repo` also takes `--commits N`.
+//! `just bench [decode|handler|state|nodes|commits|pipeline|partitions|serve|spouts|sources|repo]`: ratios in one run, with medians; `repo` also takes
+//! `--commits N`, and `sources` what to read: `none`, `lz4`, `zstd`, `redis`.
 
 mod commits;
 mod decode;
@@ -40,6 +41,11 @@ fn main() -> Result<()> {
     {
         return runtime.block_on(repo::run(rest));
     }
+    if let [first, rest @ ..] = wanted.as_slice()
+        && first == "sources"
+    {
+        return sources::run(&runtime, rest);
+    }
     if let Some(unknown) = wanted.iter().find(|name| !all.contains(&name.as_str())) {
         bail!("there is no benchmark {unknown}; there are {}", all.join(", "));
     }
@@ -57,7 +63,7 @@ fn main() -> Result<()> {
             "partitions" => partitions::run()?,
             "serve" => serve::run()?,
             "spouts" => spouts::run()?,
-            "sources" => sources::run(&runtime)?,
+            "sources" => sources::run(&runtime, &[])?,
             _ => pipeline::run()?,
         }
     }

@@ -20,13 +20,13 @@ use tokio::runtime::Runtime;
 use crate::{process::own_cpu, sandbox};
 
 /// Messages of a topic, and its partitions.
-const MESSAGES: u64 = 400_000;
+const MESSAGES: u64 = 1_000_000;
 const PARTITIONS: u64 = 4;
 /// Entries of each stream of Redis, and how many streams there are.
 const ENTRIES: u64 = 100_000;
 const STREAMS: u64 = 2;
 /// Runs of each, one after the other in turn.
-const RUNS: usize = 7;
+const RUNS: usize = 5;
 /// What the host asks for in one call, unless a spec says something else.
 const LIMITS: FetchLimits = FetchLimits { messages: 8192, bytes: 4 << 20, timeout: Duration::from_secs(1) };
 /// Fetches in a row that brought nothing, after which nothing more comes.
@@ -51,11 +51,18 @@ struct Stream {
     settings: Vec<(&'static str, String)>,
 }
 
-pub(crate) fn run(runtime: &Runtime) -> Result<()> {
+/// Compares what is in `only`, or everything.
+pub(crate) fn run(runtime: &Runtime, only: &[String]) -> Result<()> {
     let native = native()?;
+    let codecs =
+        ["none", "lz4", "zstd"].into_iter().filter(|codec| only.is_empty() || only.iter().any(|one| one == codec));
+    let codecs: Vec<&str> = codecs.collect();
+    let redis = only.is_empty() || only.iter().any(|one| one == "redis");
     println!("sources: fetched, unpacked and handed over, not decoded; medians of {RUNS} in turn; aim 0.9x of native");
-    if let Some(mut broker) = Tansu::direct()? {
-        for codec in ["none", "lz4", "zstd"] {
+    if !codecs.is_empty()
+        && let Some(mut broker) = Tansu::direct()?
+    {
+        for codec in codecs {
             broker.ask("make", &[json!(codec), json!(PARTITIONS)])?;
             broker.ask("events", &[json!(codec), json!(PARTITIONS), json!(MESSAGES), json!(codec)])?;
             let address = broker.proxy.address();
@@ -64,7 +71,7 @@ pub(crate) fn run(runtime: &Runtime) -> Result<()> {
             compare(runtime, &native, &format!("kafka, {codec}"), &stream, &["kafka", "rskafka"])?;
         }
     }
-    if let Some(program) = debian::program("redis-server", "usr/bin/redis-server")? {
+    if redis && let Some(program) = debian::program("redis-server", "usr/bin/redis-server")? {
         let server = Daemon::start(move |port| {
             let mut command = program.command();
             command.args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()]);

@@ -1,7 +1,7 @@
 //! The lanes of a run: which partitions there are, and what each of them brings.
 
 use spout_base::error::chain;
-use spout_data::{Batch, PartitionId, Position};
+use spout_data::{Batch, Marker, PartitionId, Position};
 use spout_node::{Chain, Source, SourceEvent};
 use spout_producer::{Fetcher, Found, Service};
 

@@ -20,6 +20,7 @@ use crate::{
     batch::{Bytes, Lent},
     bindings::spout::plugin::types as wit,
     manifest,
+    secrets::Masks,
 };
 
 #[global_allocator]
@@ -258,7 +259,7 @@ fn some_messages(seed: u64) -> bool {
             .map(|first| wit::AttributeResult { first, name: "n".into(), value: vec![0] })
             .collect(),
     };
-    let Ok(raised) = messages::raise(told) else { return false };
+    let Ok(raised) = messages::raise(told, &Masks::default()) else { return false };
     let (start, next) = (random.below(8) as u64, random.next() >> random.below(64));
     let of_stream = messages::check_stream(&raised).is_ok();
     assert!(!of_stream || raised.partitions.len() == raised.len(), "seed {seed}");

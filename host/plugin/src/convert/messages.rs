@@ -3,7 +3,7 @@
 use spout_codec::Attribute;
 use spout_data::{Blobs, Header, Messages, OVERHEAD, Position};
 
-use crate::{LimitsSpec, bindings::spout::plugin::types as wit};
+use crate::{LimitsSpec, bindings::spout::plugin::types as wit, secrets::Masks};
 
 pub(crate) fn lower_position(position: &Position) -> wit::PositionParam<'_> {
     wit::PositionParam { offset: position.offset, token: position.token.as_deref() }
@@ -63,7 +63,7 @@ pub(crate) fn lower_all(places: &[(u32, Position)]) -> Vec<(u32, wit::PositionPa
 }
 
 /// What a guest says are messages, checked in itself.
-pub(crate) fn raise(told: wit::MessagesResult) -> Result<Messages, String> {
+pub(crate) fn raise(told: wit::MessagesResult, masks: &Masks) -> Result<Messages, String> {
     let values = raise_blobs(told.values, "values")?;
     let count = values.len();
     let keys = told.keys.map(|keys| raise_blobs(keys, "keys")).transpose()?;
@@ -94,7 +94,8 @@ pub(crate) fn raise(told: wit::MessagesResult) -> Result<Messages, String> {
         return Err("the headers are not sorted by message".into());
     }
     let attribute = |from: wit::AttributeResult| Attribute { first: from.first, name: from.name, value: from.value };
-    let attributes: Vec<Attribute> = told.attributes.into_iter().map(attribute).collect();
+    let mut attributes: Vec<Attribute> = told.attributes.into_iter().map(attribute).collect();
+    masks.hide_in(&mut attributes);
     if let Some(beyond) = attributes.iter().find(|attribute| attribute.first as usize >= count) {
         return Err(format!("the attribute `{}` begins at message {} of {count}", beyond.name, beyond.first));
     }
@@ -203,7 +204,11 @@ mod tests {
     #[test]
     fn bounds_are_checked() {
         let check = |bounds: &[u32], bytes: &[u8], expected: Option<usize>| {
-            assert_eq!(raise(told(bounds, bytes)).ok().map(|messages| messages.len()), expected, "{bounds:?}");
+            assert_eq!(
+                raise(told(bounds, bytes), &Masks::default()).ok().map(|messages| messages.len()),
+                expected,
+                "{bounds:?}"
+            );
         };
         check(&[], b"", Some(0));
         check(&[0, 1, 3], b"abc", Some(2));
@@ -219,7 +224,7 @@ mod tests {
         let check = |change: fn(&mut wit::MessagesResult), expected: bool| {
             let mut messages = told(&[0, 1, 2], b"ab");
             change(&mut messages);
-            assert_eq!(raise(messages).is_ok(), expected);
+            assert_eq!(raise(messages, &Masks::default()).is_ok(), expected);
         };
         check(|messages| messages.offsets = vec![1], false);
         check(|messages| messages.offsets = vec![1, 2], true);
@@ -234,7 +239,7 @@ mod tests {
 
     #[test]
     fn messages_of_no_bytes_are_not_free() {
-        let empty = |count: u32| raise(told(&vec![0; count as usize + 1], b"")).unwrap();
+        let empty = |count: u32| raise(told(&vec![0; count as usize + 1], b""), &Masks::default()).unwrap();
         let limits = LimitsSpec { answer: spout_data::ByteSize(6400), ..LimitsSpec::default() };
         let bounded = |counts: &[u32], asked| {
             let all: Vec<Messages> = counts.iter().map(|count| empty(*count)).collect();
@@ -252,7 +257,7 @@ mod tests {
     #[test]
     fn a_partition_only_moves_forward() {
         let check = |offsets: &[u64], next: u64, expected: Result<(), &str>| {
-            let mut messages = raise(told(&[0, 1, 2], b"ab")).unwrap();
+            let mut messages = raise(told(&[0, 1, 2], b"ab"), &Masks::default()).unwrap();
             messages.offsets = offsets.to_vec();
             match (check_partition(&messages, 0, &Position::at(10), &Position::at(next)), expected) {
                 (Ok(()), Ok(())) => {}

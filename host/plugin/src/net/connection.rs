@@ -13,7 +13,7 @@ use bytes::{Buf as _, BytesMut};
 use spout_base::clock::Instant;
 use spout_wire::Secured;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
     time::timeout_at,
 };
@@ -28,8 +28,12 @@ use crate::{
 /// Bytes of one answer to a guest.
 const MOST: usize = 1 << 20;
 
-/// Bytes that are read ahead while a guest waits for several connections.
+/// Bytes that are read ahead while a guest waits for connections through TLS: whether there are some is not known before.
 const AHEAD: usize = 16 << 10;
+
+/// Bytes that room is made for at first, and then for twice what came before: a mebibyte each time would be asked of the system, and
+/// given back, for the few kilobytes that have come.
+const FIRST: usize = 16 << 10;
 
 /// Bytes of a message to a guest.
 const MESSAGE: usize = 500;
@@ -45,7 +49,12 @@ pub struct Dialled {
     peer: SocketAddr,
     /// What was read and not taken.
     ahead: BytesMut,
+    /// Bytes that room is made for at the next read.
+    room: usize,
     ended: bool,
+    /// What went wrong after the last bytes came, or while others were waited for: the system says it once, and the end of all bytes
+    /// after that.
+    trouble: Option<io::Error>,
 }
 
 /// How the bytes go.
@@ -74,7 +83,16 @@ impl Dialled {
     pub(super) fn new(stream: TcpStream, peer: SocketAddr, endpoint: Arc<Endpoint>, host: String) -> Self {
         // What a guest sends, it sends in one piece.
         drop(stream.set_nodelay(true));
-        Self { way: Way::Clear(stream), endpoint, host, peer, ahead: BytesMut::new(), ended: false }
+        Self {
+            way: Way::Clear(stream),
+            endpoint,
+            host,
+            peer,
+            ahead: BytesMut::new(),
+            room: FIRST,
+            ended: false,
+            trouble: None,
+        }
     }
 
     pub(super) fn peer(&self) -> SocketAddr {
@@ -129,13 +147,18 @@ impl Dialled {
             self.ahead.advance(taken);
             return Ok(bytes);
         }
+        if let Some(error) = self.trouble.take() {
+            return Err(self.failed("reading", &error));
+        }
         if self.ended || most == 0 {
             return Ok(Vec::new());
         }
-        let mut bytes = Vec::with_capacity(most);
-        match timeout_at(until, poll_fn(|cx| self.way.poll_read(cx, &mut bytes))).await {
-            Ok(Ok(read)) => {
-                self.ended = read == 0;
+        let mut bytes = Vec::with_capacity(most.min(self.room));
+        match timeout_at(until, poll_fn(|cx| self.way.poll_all(cx, &mut bytes, most))).await {
+            Ok(Ok(trouble)) => {
+                self.trouble = trouble;
+                self.ended = bytes.is_empty();
+                self.room = bytes.len().saturating_mul(2).clamp(FIRST, MOST);
                 // An allocation may be larger than what was asked for.
                 if let Some(more) = bytes.get(most..) {
                     self.ahead.extend_from_slice(more);
@@ -148,16 +171,20 @@ impl Dialled {
         }
     }
 
-    /// Whether it can be read, or has ended; what comes is kept.
+    /// Whether it can be read, or has ended; what comes through TLS is kept.
     pub(super) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.ended || !self.ahead.is_empty() {
+        if self.ended || self.trouble.is_some() || !self.ahead.is_empty() {
             return Poll::Ready(());
         }
+        if let Way::Clear(stream) = &self.way {
+            let looked = stream.poll_peek(cx, &mut ReadBuf::new(&mut [0]));
+            return looked.map(|looked| self.trouble = looked.err());
+        }
         self.ahead.reserve(AHEAD);
-        // What goes wrong is said when it is read.
         match self.way.poll_read(cx, &mut self.ahead) {
             Poll::Ready(read) => {
                 self.ended = matches!(read, Ok(0));
+                self.trouble = read.err();
                 Poll::Ready(())
             }
             Poll::Pending => Poll::Pending,
@@ -206,6 +233,29 @@ impl Dialled {
 }
 
 impl Way {
+    /// Reads what there is, at most about `most` bytes, as soon as there is something; nothing at the end. With what came, what went
+    /// wrong after it.
+    fn poll_all(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<Option<io::Error>>> {
+        loop {
+            let read = self.poll_read(cx, into);
+            match read {
+                Poll::Ready(Ok(1..)) if into.len() == into.capacity() && into.len() < most => {
+                    into.reserve_exact(into.len().min(most - into.len()));
+                }
+                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(None)),
+                Poll::Ready(Err(error)) if !into.is_empty() => return Poll::Ready(Ok(Some(error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if !into.is_empty() => return Poll::Ready(Ok(None)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
     /// Reads into what `into` has room for.
     fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut impl bytes::BufMut) -> Poll<io::Result<usize>> {
         match self {
@@ -241,4 +291,59 @@ pub(super) fn cause(kind: io::ErrorKind) -> Cause {
 /// What a guest is told.
 pub(crate) fn failure(cause: Cause, message: String) -> Failure {
     Failure { cause, message: clean(&message, MESSAGE) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use spout_base::clock;
+    use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+
+    use super::*;
+
+    async fn pair() -> (Dialled, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (dialled, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let endpoint = Arc::new(Endpoint::new(("p", "guest"), None, &[], None, &[]));
+        let dialled = Dialled::new(dialled.unwrap(), address, endpoint, "broker".into());
+        (dialled, accepted.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn all_that_came_is_read_at_once_and_no_more_than_is_wanted() {
+        let (mut dialled, mut peer) = pair().await;
+        let until = || clock::now() + Duration::from_secs(20);
+        peer.write_all(&[7; 100_000]).await.unwrap();
+        let mut got = Vec::new();
+        while got.len() < 99_000 {
+            let bytes = dialled.read(99_000 - got.len(), until()).await.unwrap();
+            assert!(!bytes.is_empty());
+            got.extend(bytes);
+        }
+        assert_eq!(got.len(), 99_000);
+        assert_eq!(dialled.read(500, until()).await.unwrap().len(), 500);
+        assert_eq!(dialled.read(MOST, until()).await.unwrap().len(), 500);
+        peer.shutdown().await.unwrap();
+        assert_eq!(dialled.read(MOST, until()).await.unwrap().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_broke_is_not_one_that_ended_however_it_is_noticed() {
+        let until = || clock::now() + Duration::from_secs(20);
+        let (mut dialled, mut peer) = pair().await;
+        peer.write_all(b"ok").await.unwrap();
+        // Whoever closes with bytes that were not read breaks the connection.
+        dialled.write(b"hello", until()).await.unwrap();
+        peer.readable().await.unwrap();
+        drop(peer);
+        poll_fn(|cx| dialled.poll_readable(cx)).await;
+        let mut said = dialled.read(MOST, until()).await;
+        if said.as_ref().is_ok_and(|bytes| bytes == b"ok") {
+            poll_fn(|cx| dialled.poll_readable(cx)).await;
+            said = dialled.read(MOST, until()).await;
+        }
+        assert_eq!(said.unwrap_err().cause, Cause::Closed);
+    }
 }

@@ -79,7 +79,7 @@ impl Net {
         for ip in self.addresses(endpoint, target, until).await? {
             let address = SocketAddr::new(ip, target.port);
             if let Err(denial) = endpoint.policy.may_use(address, SocketAddrUse::TcpConnect) {
-                endpoint.policy.log(denial);
+                self.policy.log(denial);
                 last = failure(Cause::Denied, format!("{target}: the spec does not grant {address}"));
                 continue;
             }

@@ -29,6 +29,7 @@ pub(crate) use self::{
     grant::misnamed,
     imports::until,
     names::{Resolver, System},
+    policy::Denials,
 };
 pub use self::{
     endpoint_grant::{Addresses, EndpointGrant, TlsFiles, TlsGrant},
@@ -57,7 +58,8 @@ impl Net {
     pub(crate) fn new(task: &Task, wasi: &mut WasiCtxBuilder) -> Result<Self, Error> {
         let grants = &task.grants;
         let endpoints = endpoints(&task.pipeline, &task.plugin, grants)?;
-        let policy = Arc::new(Policy::new(&task.pipeline, task.plugin.name(), &grants.net, &grants.listen));
+        let policy = Policy::new(&task.pipeline, task.plugin.name(), &grants.net, &grants.listen);
+        let policy = Arc::new(policy.saying(&task.quotas));
         let names = Names::new(&task.plugin.resolver, &policy, task.threads());
         let asked = Arc::clone(&policy);
         wasi.allow_tcp(true).allow_udp(false).allow_ip_name_lookup(false).socket_addr_check(move |address, how| {

@@ -90,11 +90,12 @@ impl Names {
 
     fn ask(&self, name: String, policy: &Arc<Policy>) -> Result<Lookup, ErrorCode> {
         if let Err(denial) = policy.may_look_up(&name) {
-            policy.log(denial);
+            self.policy.log(denial);
             return Err(ErrorCode::AccessDenied);
         }
         let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| ErrorCode::TemporaryResolverFailure)?;
-        let (policy, answer) = (Arc::clone(policy), self.resolver.resolve(name.clone(), self.threads.clone()));
+        let answer = self.resolver.resolve(name.clone(), self.threads.clone());
+        let (policy, said) = (Arc::clone(policy), Arc::clone(&self.policy));
         let task = tokio::spawn(async move {
             let answer = answer.await;
             drop(slot);
@@ -104,7 +105,7 @@ impl Names {
             })?;
             addresses.truncate(ADDRESSES);
             policy.admit(&name, addresses).map_err(|denial| {
-                policy.log(denial);
+                said.log(denial);
                 ErrorCode::AccessDenied
             })
         });

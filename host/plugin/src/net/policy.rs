@@ -3,7 +3,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     net::{IpAddr, SocketAddr},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use wasmtime_wasi::sockets::SocketAddrUse;
@@ -12,6 +12,7 @@ use super::{
     grant::{ListenGrant, NetGrant, Ports},
     range::guarded,
 };
+use crate::{quotas::Quotas, secrets::Masks};
 
 /// Addresses that are remembered of lookups; the oldest go first.
 const REMEMBERED: usize = 1024;
@@ -36,12 +37,18 @@ pub(super) struct Policy {
     given: Mutex<VecDeque<(IpAddr, Ports)>>,
     /// Where it listens for connections from outside, and the one it is about to have.
     exposed: Mutex<Vec<SocketAddr>>,
-    said: Mutex<HashSet<Denial>>,
+    denials: Denials,
+    masks: Masks,
 }
+
+/// What was logged of denials, of all instances of a plugin in a pipeline together: one that is opened again and again says no more.
+/// Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Denials(Arc<Mutex<HashSet<Denial>>>);
 
 /// What was denied, and what to grant if it should not be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Denial {
+pub(crate) struct Denial {
     what: String,
     /// The part of a grant that allows it; none if nothing does.
     add: Option<String>,
@@ -67,8 +74,14 @@ impl Policy {
             listen: listen.to_vec(),
             given: Mutex::default(),
             exposed: Mutex::default(),
-            said: Mutex::default(),
+            denials: Denials::default(),
+            masks: Masks::default(),
         }
+    }
+
+    /// The same, which remembers with others what it has logged, and has no secrets in it.
+    pub(super) fn saying(self, quotas: &Quotas) -> Self {
+        Self { denials: quotas.denials().clone(), masks: quotas.masks().clone(), ..self }
     }
 
     /// Whether the guest may look up `name`.
@@ -168,20 +181,23 @@ impl Policy {
 
     /// Logs a denial once, with what to grant.
     pub(super) fn log(&self, denial: Denial) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.denials.0.lock().unwrap_or_else(PoisonError::into_inner);
         if said.len() >= SAID || said.contains(&denial) {
             return;
         }
         let (pipeline, plugin) = (&self.pipeline, &self.plugin);
-        let what = &denial.what;
+        let what = self.masks.hide(&denial.what);
         let advice = match &denial.add {
-            Some(add) => format!("if it should, add `grants: {{{plugin}: {{{add}}}}}`"),
+            Some(add) => {
+                let add = self.masks.hide(add);
+                format!("if it should, add `grants: {{{plugin}: {{{add}}}}}`")
+            }
             None => "no grant allows it".to_owned(),
         };
         tracing::warn!(pipeline, plugin, code = CODE, "kept plugin `{plugin}` from {what}; {advice}");
         said.insert(denial);
         if said.len() == SAID {
-            tracing::warn!(pipeline, plugin, code = CODE, "further denials of this instance are not logged");
+            tracing::warn!(pipeline, plugin, code = CODE, "further denials of this plugin are not logged");
         }
     }
 }
@@ -295,6 +311,6 @@ mod tests {
         for n in 0..100 {
             policy.log(policy.may_look_up(&format!("host{}", n / 2)).unwrap_err());
         }
-        assert_eq!(policy.said.lock().unwrap().len(), SAID);
+        assert_eq!(policy.denials.0.lock().unwrap().len(), SAID);
     }
 }

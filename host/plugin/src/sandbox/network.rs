@@ -1,10 +1,11 @@
 //! What a guest reaches of the network: what is granted and nothing else, whatever names resolve to.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -24,11 +25,14 @@ use super::{
 /// A name server that we turn as an attacker would.
 struct Attacker {
     asked: AtomicUsize,
+    /// The names that it was asked for.
+    heard: Arc<Mutex<BTreeSet<String>>>,
     answer: fn(&str, usize) -> Vec<&'static str>,
 }
 
 impl Resolver for Attacker {
     fn resolve(&self, name: String, _: Threads) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        self.heard.lock().unwrap().insert(name.clone());
         let answer = (self.answer)(&name, self.asked.fetch_add(1, Ordering::Relaxed));
         let found: Vec<IpAddr> = answer.into_iter().map(|ip| ip.parse().unwrap()).collect();
         let none = || io::Error::from(io::ErrorKind::NotFound);
@@ -64,9 +68,15 @@ pub(super) async fn check(grants: GrantSpec, deeds: &[(&str, &str)]) {
 
 /// What comes of each deed, in words.
 pub(super) async fn outcomes(grants: GrantSpec, list: &[&str]) -> Vec<String> {
+    overheard(grants, list).await.0
+}
+
+/// What comes of each deed, and the names that a name server hears of meanwhile.
+async fn overheard(grants: GrantSpec, list: &[&str]) -> (Vec<String>, Vec<String>) {
+    let heard = Arc::default();
     let mut task = task("", "").await;
     let mut plugin = (*PLUGINS.get("network").await.expect("a plugin")).clone();
-    plugin.resolver = Arc::new(Attacker { asked: AtomicUsize::new(0), answer: names });
+    plugin.resolver = Arc::new(Attacker { asked: AtomicUsize::new(0), heard: Arc::clone(&heard), answer: names });
     task.settings = vec![("deeds".into(), serde_json::to_string(list).unwrap())];
     (task.plugin, task.offer, task.grants) = (Arc::new(plugin), "deeds".into(), grants);
     task.limits = LimitsSpec { call: Period(Duration::from_secs(60)), ..LimitsSpec::default() };
@@ -77,7 +87,8 @@ pub(super) async fn outcomes(grants: GrantSpec, list: &[&str]) -> Vec<String> {
         let said = String::from_utf8(fetched.0.values.bytes.to_vec()).unwrap();
         all.push(said.strip_prefix(&format!("{deed}: ")).expect("the deed").to_owned());
     }
-    all
+    let heard = heard.lock().unwrap().iter().cloned().collect();
+    (all, heard)
 }
 
 /// A server that sends back what it gets.
@@ -167,6 +178,25 @@ async fn a_name_leads_only_outside() {
     let flip = format!("flip flip.example:{port}");
     deeds[5] = (&flip, "0 of 1000, 500 denied");
     check(granting(&all), &deeds).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_serves_names_hears_only_those_that_are_granted() {
+    let deeds = [
+        "connect s3cret.evil.example:80",
+        "open s3cret.evil.example:80",
+        "open good.example.evil.example:80",
+        "connect good.example:80",
+        // By another port, by its notation and by what would be a part of it.
+        "open good.example:81",
+        "connect GOOD.example.:80",
+        "open s3cret.good.example:80",
+    ];
+    let (said, heard) = overheard(granting(&["good.example:80".into()]), &deeds).await;
+    assert_eq!(heard, ["good.example"], "{said:?}");
+    // Whoever grants all names below one grants whatever stands in them.
+    let (_, heard) = overheard(granting(&["*.evil.example:80".into()]), &deeds[..2]).await;
+    assert_eq!(heard, ["s3cret.evil.example"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ use std::{
 };
 
 use spout_base::secret::Secret;
+use spout_codec::Attribute;
 
 /// Secrets shorter than this are not looked for: they would stand in half of all texts.
 const SHORTEST: usize = 4;
@@ -39,6 +40,24 @@ impl Masks {
         }
         text
     }
+
+    /// Whether one of them stands in `bytes`.
+    fn are_in(&self, bytes: &[u8]) -> bool {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known
+            .iter()
+            .map(|secret| secret.reveal().as_bytes())
+            .any(|secret| bytes.windows(secret.len()).any(|part| part == secret))
+    }
+
+    /// Takes them out of what is shown of messages: why some are dead letters.
+    pub(crate) fn hide_in(&self, attributes: &mut [Attribute]) {
+        for fault in attributes.iter_mut().filter(|attribute| attribute.name == "fault") {
+            if self.are_in(&fault.value) {
+                fault.value = self.hide(&String::from_utf8_lossy(&fault.value)).into_owned().into_bytes();
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -53,5 +72,12 @@ mod tests {
             masks.add(&Secret::from(secret.to_owned()));
         }
         assert_eq!(masks.hide("s3cret, s3cret-and-more, abc"), "[secret], [secret], abc");
+        let attribute = |name: &str, value: &[u8]| Attribute { first: 0, name: name.into(), value: value.into() };
+        let mut all =
+            [attribute("file", b"s3cret"), attribute("fault", b"x.y \xff s3cret"), attribute("fault", b"\xff")];
+        masks.hide_in(&mut all);
+        // What is data stays as it is, and so does a reason without a secret.
+        let left: Vec<&[u8]> = all.iter().map(|attribute| attribute.value.as_slice()).collect();
+        assert_eq!(left, [&b"s3cret"[..], "x.y \u{fffd} [secret]".as_bytes(), b"\xff"]);
     }
 }

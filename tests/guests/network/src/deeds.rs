@@ -44,6 +44,9 @@ impl StreamConsumer for Deeds {
     fn next(&mut self, _: Limits) -> Result<(Messages, Progress)> {
         let mut messages = Messages::default();
         if let Some(deed) = self.deeds.get(self.next) {
+            if let Some((name, how)) = deed.strip_prefix("spread ").and_then(|rest| rest.split_once(' ')) {
+                hosted::spread(name, how, &mut messages)?;
+            }
             messages.add(self.next as u64, format!("{deed}: {}", outcome(deed)).as_bytes()).partition(0);
             self.next += 1;
         }
@@ -72,6 +75,8 @@ fn outcome(deed: &str) -> String {
         "sockets" => sockets(rest.parse().unwrap_or(0)),
         "mapped" => mapped(),
         "open" | "talk" | "plain" | "many" | "wait" | "tell" | "prove" | "reveal" => hosted::outcome(verb, rest),
+        "scan" => scan(rest),
+        "spread" => "done".to_owned(),
         "env" => std::env::var(rest).unwrap_or_else(|_| "not set".to_owned()),
         _ => "unknown".to_owned(),
     }
@@ -106,6 +111,27 @@ fn flip(address: &str) -> String {
         }
     }
     format!("{through} of 1000, {denied} denied")
+}
+
+/// Tries ports `FIRST-LAST` of a host, by sockets and by the host's connections: how many were open, and how many denied.
+fn scan(what: &str) -> String {
+    let (mut open, mut denied, mut tried) = (0, 0, 0);
+    let (host, ports) = what.split_once(' ').unwrap_or((what, "1-1"));
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    for port in first.parse().unwrap_or(1_u16)..=last.parse().unwrap_or(1) {
+        let address = format!("{host}:{port}");
+        let soon = Duration::from_millis(100);
+        let by_socket = TcpStream::connect_within(&address, soon).map(drop);
+        let by_host = spout_guest::net::Connection::open(&address, soon).map(drop);
+        for outcome in [by_socket, by_host] {
+            tried += 1;
+            match outcome {
+                Ok(()) => open += 1,
+                Err(error) => denied += u32::from(error.kind() == io::ErrorKind::PermissionDenied),
+            }
+        }
+    }
+    format!("{open} open and {denied} denied of {tried}")
 }
 
 fn echo(address: &str) -> io::Result<String> {

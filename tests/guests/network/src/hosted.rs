@@ -6,7 +6,7 @@ use std::{
 };
 
 use spout_guest::{
-    Error, Result,
+    Error, Messages, Result, metrics,
     net::{Connection, PATIENCE},
     secret::{Form, Hash, Secret},
 };
@@ -97,6 +97,25 @@ fn tell(to: &str, name: &str) -> Result<String> {
     }
     spout_guest::warn!("it came back: {answer}");
     Ok(answer)
+}
+
+/// Puts a secret, which it may see, wherever a plugin has words.
+pub(crate) fn spread(name: &str, how: &str, messages: &mut Messages) -> Result<()> {
+    let secret = Secret::named(name)?.reveal()?;
+    match how {
+        "log" => {
+            spout_guest::info!("I know: {secret}");
+            println!("I print: {secret}");
+            eprintln!("I shout: {secret}");
+        }
+        "metric" => metrics::add(&format!("known_{secret}"), 1),
+        "fault" => messages.attribute("fault", format!("known.{secret} it is {secret}").as_bytes()),
+        "error" => return Err(Error::fatal(&format!("known.{secret}"), format!("it is {secret}"))),
+        "retry" => return Err(Error::retriable(&format!("known.{secret}"), format!("it is {secret}"))),
+        "panic" => panic!("it is {secret}"),
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Makes proofs with a secret.

@@ -78,8 +78,8 @@ pub(super) fn compile(dir: &Path, place: &Path, cache: &Path) -> Result<Artifact
     let glue = match project.kind {
         Kind::Handler => Some(("handler", &["handler.c", "keyed.c"][..])),
         Kind::Decoder => Some(("decoder", &["decoder.c"][..])),
-        Kind::Source => Some(("source", &["source.c", "messages.c"][..])),
-        Kind::Stream => Some(("stream", &["stream.c", "messages.c"][..])),
+        Kind::Source => Some(("source", &["source.c", "messages.c", "network.c"][..])),
+        Kind::Stream => Some(("stream", &["stream.c", "messages.c", "network.c"][..])),
         Kind::Command => None,
     };
     if let Some((bindings, glue)) = glue {
