@@ -263,7 +263,7 @@ fn an_http_source_speaks_tls_and_its_token_is_not_in_the_clear() -> Result<()> {
     site.write("a.yaml", source("127.0.0.1:0", ", cert: chain.pem"))?;
     site.fails(&["check", "a.yaml"], 2, &["`cert` without `key`"])?;
     site.write("a.yaml", source("127.0.0.1:0", ", cert: key.pem, key: chain.pem"))?;
-    site.fails(&["run", "a.yaml"], 2, &["error[E0915]", "key.pem"]).map(drop)
+    site.fails(&["run", "a.yaml"], 2, &["error[E0915]", "chain.pem"]).map(drop)
 }
 
 #[test]

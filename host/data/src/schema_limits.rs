@@ -6,6 +6,8 @@ use arrow::datatypes::{DataType, FieldRef, Schema};
 const COLUMNS: usize = 4096;
 /// Deepest nesting.
 const DEPTH: usize = 32;
+/// Bytes of values of fixed size in a row, and items of lists of fixed length: they are there where it is null, too.
+const FIXED: u64 = 1 << 20;
 /// Longest name, in bytes.
 const NAME: usize = 1024;
 
@@ -15,9 +17,9 @@ const NAME: usize = 1024;
 /// Which limit it exceeds, and where.
 pub fn within_limits(schema: &Schema) -> Result<(), String> {
     // Without recursion, which a sender could drive.
-    let mut left: Vec<(usize, &FieldRef)> = schema.fields().iter().map(|field| (1, field)).collect();
-    let mut count = 0;
-    while let Some((depth, field)) = left.pop() {
+    let mut left: Vec<(usize, u64, &FieldRef)> = schema.fields().iter().map(|field| (1, 1, field)).collect();
+    let (mut count, mut fixed) = (0, 0_u64);
+    while let Some((depth, times, field)) = left.pop() {
         count += 1;
         let shown = || field.name().chars().take(40).collect::<String>();
         if field.name().len() > NAME {
@@ -28,6 +30,25 @@ pub fn within_limits(schema: &Schema) -> Result<(), String> {
         }
         if count + left.len() > COLUMNS {
             return Err(format!("there are more than {COLUMNS} columns, nested ones included, at `{}`", shown()));
+        }
+        // What a row takes of these also where it is null.
+        let times = match field.data_type() {
+            DataType::FixedSizeBinary(width) => {
+                fixed = fixed.saturating_add(times.saturating_mul(u64::from(width.unsigned_abs())));
+                times
+            }
+            DataType::FixedSizeList(_, length) => {
+                let times = times.saturating_mul(u64::from(length.unsigned_abs()));
+                fixed = fixed.saturating_add(times);
+                times
+            }
+            _ => times,
+        };
+        if fixed > FIXED {
+            return Err(format!(
+                "column `{}` has values of fixed size, of which a row takes more than {FIXED} bytes",
+                shown()
+            ));
         }
         let children: Vec<&FieldRef> = match field.data_type() {
             DataType::Struct(fields) => fields.iter().collect(),
@@ -41,7 +62,7 @@ pub fn within_limits(schema: &Schema) -> Result<(), String> {
             DataType::RunEndEncoded(_, values) => vec![values],
             _ => Vec::new(),
         };
-        left.extend(children.into_iter().map(|child| (depth + 1, child)));
+        left.extend(children.into_iter().map(|child| (depth + 1, times, child)));
     }
     Ok(())
 }
@@ -70,6 +91,13 @@ mod tests {
         check(vec![nested(32)], None);
         check(vec![nested(33)], Some("nested deeper than 32"));
         let list = |inner| DataType::List(Arc::new(inner));
+        check(vec![field("f", DataType::FixedSizeBinary(1 << 20))], None);
+        check(vec![field("f", DataType::FixedSizeBinary(i32::MAX))], Some("of fixed size"));
+        check(vec![field("f", DataType::FixedSizeBinary(1 << 10)); 1025], Some("of fixed size"));
+        let vector = |length, inner| DataType::FixedSizeList(Arc::new(inner), length);
+        check(vec![field("v", vector(4096, field("item", DataType::Float64)))], None);
+        let bomb = vector(1 << 15, field("item", vector(1 << 15, field("item", DataType::Int8))));
+        check(vec![field("v", bomb)], Some("of fixed size"));
         check(
             vec![field("l", list(field("item", DataType::Struct(vec![field("a", DataType::Utf8); 4096].into()))))],
             Some("more than 4096"),

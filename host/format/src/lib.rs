@@ -41,7 +41,7 @@ pub use error::Error;
 pub use fit::{Misfit, misfits};
 pub use merge::{Clash, adapt, merge};
 pub use ndjson::{json_rows, options as json_options};
-pub use pages::measured_pages;
+pub use pages::{measured_columns, measured_pages};
 use spout_base::error::Cause;
 pub use stored::{Stored, in_parquet, nanos_name};
 

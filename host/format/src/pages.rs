@@ -4,12 +4,17 @@
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
-use parquet::{basic::Compression, file::metadata::ParquetMetaData};
+use parquet::{
+    basic::Compression,
+    file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
+};
 
 /// A page of so many bytes is harmless, whatever it was packed into.
 const SMALL: u64 = 1 << 20;
 /// What a byte of Snappy can become: a copy of 64 bytes takes three.
 const SNAPPY: u64 = 22;
+/// What a page of another codec may become.
+const OTHERS: u64 = 512 << 20;
 /// Fields within each other.
 const DEPTH: u32 = 8;
 
@@ -18,8 +23,20 @@ const DEPTH: u32 = 8;
 /// # Errors
 /// What is wrong with it.
 pub fn measured_pages(file: &mut (impl Read + Seek), metadata: &ParquetMetaData, most: u64) -> Result<(), String> {
+    measured_columns(file, metadata.row_groups().iter().flat_map(RowGroupMetaData::columns), most)
+}
+
+/// As [`measured_pages`], for the pages of `columns`.
+///
+/// # Errors
+/// What is wrong with one of them.
+pub fn measured_columns<'a>(
+    file: &mut (impl Read + Seek),
+    columns: impl Iterator<Item = &'a ColumnChunkMetaData>,
+    most: u64,
+) -> Result<(), String> {
     let mut file = BufReader::with_capacity(1 << 12, file);
-    for column in metadata.row_groups().iter().flat_map(|group| group.columns()) {
+    for column in columns {
         let begin = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
         let (Ok(mut at), Ok(length)) = (u64::try_from(begin), u64::try_from(column.compressed_size())) else {
             return Err("a column lies before the beginning of the file".into());
@@ -35,7 +52,13 @@ pub fn measured_pages(file: &mut (impl Read + Seek), metadata: &ParquetMetaData,
             }
             let mut header = Header { from: (&mut file).take(end - at) };
             let (unpacked, packed) = header.sizes().map_err(wrong)?;
-            if unpacked > SMALL && column.compression() == Compression::SNAPPY && unpacked / SNAPPY > packed {
+            let grown = match column.compression() {
+                Compression::UNCOMPRESSED => packed,
+                Compression::SNAPPY => packed.saturating_mul(SNAPPY),
+                // What they become is not known before; nothing that is written here is packed so.
+                _ => OTHERS,
+            };
+            if unpacked > SMALL && unpacked > grown {
                 return Err(format!(
                     "a page at byte {at} says that it unpacks {packed} bytes to {unpacked}, which no data does"
                 ));

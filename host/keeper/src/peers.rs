@@ -1,6 +1,6 @@
 //! Other servers of the same store: what one of them runs, this one leaves alone until that one is gone.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use spout_base::{
     error::{Coded as _, chain},
@@ -33,7 +33,16 @@ impl Peers {
     pub(super) fn new(store: &Store) -> Self {
         let presence = Arc::new(Mutex::new(store.presence(PATIENCE)));
         let stop = CancellationToken::new();
-        tokio::spawn(beat(Arc::clone(&presence), stop.clone()));
+        let telling = Arc::clone(&presence);
+        let say = move || {
+            let presence = Arc::clone(&telling);
+            async move {
+                let mut presence = presence.lock().await;
+                let runs = presence.own().runs.clone();
+                presence.say(runs).await
+            }
+        };
+        tokio::spawn(beat(BEAT, say, stop.clone()));
         Self { presence, others: Vec::new(), _beating: stop.drop_guard() }
     }
 
@@ -73,15 +82,16 @@ impl Peers {
 }
 
 /// Says again and again what is run, also while a pipeline takes long to stop.
-async fn beat(presence: Arc<Mutex<Presence>>, stop: CancellationToken) {
+async fn beat<F>(every: Duration, mut say: impl FnMut() -> F, stop: CancellationToken)
+where
+    F: Future<Output = Result<(), spout_repo::Error>>,
+{
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(BEAT) => {}
+            () = tokio::time::sleep(every) => {}
         }
-        let mut presence = presence.lock().await;
-        let runs = presence.own().runs.clone();
-        match caught(presence.say(runs)).await {
+        match caught(say()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(
                 code = error.code(),
@@ -93,5 +103,31 @@ async fn beat(presence: Arc<Mutex<Presence>>, stop: CancellationToken) {
                 tracing::error!(%panic, "a bug: telling other servers what this one runs panicked; please report it");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_beat_that_panics_is_not_the_last_one() {
+        let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let mut beats = 0;
+        let say = move || {
+            beats += 1;
+            let (said, beat) = (said.clone(), beats);
+            async move {
+                assert_ne!(beat, 1, "the first");
+                said.send(beat).unwrap();
+                Ok(())
+            }
+        };
+        let stop = CancellationToken::new();
+        let beating = tokio::spawn(beat(Duration::from_millis(1), say, stop.clone()));
+        let next = tokio::time::timeout(Duration::from_secs(20), heard.recv());
+        assert_eq!(next.await.unwrap(), Some(2));
+        stop.cancel();
+        beating.await.unwrap();
     }
 }

@@ -1,6 +1,10 @@
 //! Parts of a Parquet file: its footer, and the column chunks that a query needs, each by a range of bytes.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    io::{self, SeekFrom},
+    ops::Range,
+    sync::Arc,
+};
 
 use arrow::datatypes::SchemaRef;
 use bytes::{Buf, Bytes, buf::Reader};
@@ -19,6 +23,7 @@ use parquet::{
         reader::{ChunkReader, Length},
     },
 };
+use spout_format::measured_columns;
 use spout_repo::Repo;
 
 use super::{Error, bounds::GroupStatistics};
@@ -114,11 +119,52 @@ impl Footer {
 
     /// The rows of `groups`, out of the bytes that were read of the file.
     pub(super) fn rows(&self, bytes: Sparse, groups: Vec<usize>) -> ParquetResult<ParquetRecordBatchReader> {
+        self.measure(&bytes, &groups).map_err(ParquetError::General)?;
         ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, self.metadata.clone())
             .with_batch_size(BATCH_ROWS)
             .with_row_groups(groups)
             .with_projection(self.mask.clone())
             .build()
+    }
+}
+
+impl Footer {
+    /// Looks at the pages that are read, before there is room for what they claim.
+    fn measure(&self, bytes: &Sparse, groups: &[usize]) -> Result<(), String> {
+        let all = self.metadata.metadata().row_groups();
+        let columns = groups.iter().filter_map(|&group| all.get(group)).flat_map(|group| {
+            let columns = group.columns().iter().enumerate();
+            columns.filter(|(leaf, _)| self.mask.leaf_included(*leaf)).map(|(_, column)| column)
+        });
+        // A value that was stored may be as large as it is, and its page with it.
+        measured_columns(&mut At { bytes, at: 0 }, columns, u64::MAX)
+    }
+}
+
+/// Reads from some place of what was read of a file.
+struct At<'a> {
+    bytes: &'a Sparse,
+    at: u64,
+}
+
+impl io::Read for At<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let found = self.bytes.from(self.at).map_err(io::Error::other)?;
+        let read = io::Read::read(&mut found.reader(), into)?;
+        self.at = self.at.saturating_add(read as u64);
+        Ok(read)
+    }
+}
+
+impl io::Seek for At<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(distance) => self.at.checked_add_signed(distance),
+            SeekFrom::End(distance) => self.bytes.size.checked_add_signed(distance),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }
 
@@ -207,6 +253,9 @@ impl ChunkReader for Sparse {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
+
     use super::*;
 
     #[test]
@@ -220,6 +269,51 @@ mod tests {
         let far = 21 + 2 * GAP;
         check(&[(0, 10), (10 + GAP, 20 + GAP), (far, far + 1)], &[(0, 20 + GAP), (far, far + 1)]);
         check(&[(5, 5), (7, 8)], &[(7, 8)]);
+    }
+
+    /// A file with a column of numbers and one of texts, which packs well; and where the header of the second's page says how
+    /// many bytes it has.
+    fn file() -> (Vec<u8>, usize) {
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100));
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..100).map(|_| "x".repeat(20_000))));
+        let rows = RecordBatch::try_from_iter([("number", numbers), ("text", texts)]).unwrap();
+        let properties =
+            WriterProperties::builder().set_compression(Compression::SNAPPY).set_dictionary_enabled(false).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).unwrap();
+        writer.write(&rows).unwrap();
+        let file = writer.into_inner().unwrap();
+        let footer = footer(&file, &[1]);
+        let at = usize::try_from(footer.ranges(0)[0].start).unwrap();
+        // Kind of page and then its size unpacked, which has four bytes.
+        assert!(file[at] == 0x15 && file[at + 2] == 0x15 && file[at + 3..at + 6].iter().all(|byte| *byte >= 0x80));
+        (file, at + 3)
+    }
+
+    fn footer(file: &[u8], columns: &[usize]) -> Footer {
+        let mut reader = ParquetMetaDataReader::new();
+        reader.try_parse(&Bytes::copy_from_slice(file)).unwrap();
+        Footer::of(reader, 100, columns, 0).unwrap()
+    }
+
+    /// Parts of a file are read as its whole is: what a page says is compared with what it is, where it is read.
+    #[test]
+    fn a_page_of_a_part_does_not_claim_what_it_cannot_be() {
+        let (honest, size) = file();
+        let rows = |file: &[u8], columns: &[usize]| {
+            let read = footer(file, columns);
+            let parts = read.ranges(0).into_iter().map(|range| {
+                let (from, to) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
+                (range.start, Bytes::copy_from_slice(&file[from..to]))
+            });
+            let bytes = Sparse { size: file.len() as u64, parts: parts.collect() };
+            read.rows(bytes, vec![0]).map(|rows| rows.map(|batch| batch.unwrap().num_rows()).sum::<usize>())
+        };
+        assert_eq!(rows(&honest, &[1]).unwrap(), 100);
+        let mut hostile = honest;
+        hostile[size..size + 4].copy_from_slice(&[0xfe, 0xff, 0xff, 0x7f]);
+        assert_eq!(rows(&hostile, &[0]).unwrap(), 100, "it is not read");
+        let refused = rows(&hostile, &[1]).unwrap_err().to_string();
+        assert!(refused.contains("which no data does"), "{refused}");
     }
 
     #[test]

@@ -25,6 +25,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long an answer to a hello is waited for. A publisher that gives none has heard it all the same.
 const ANSWER: Duration = Duration::from_secs(2);
 
+/// A socket that can so often not be read, with no message in between, is broken itself: connections are made anew with pauses.
+const BROKEN: u32 = 10_000;
+
 /// How a subscriber is opened.
 #[derive(Clone, Debug)]
 pub struct SubscriberOptions {
@@ -60,6 +63,8 @@ pub struct Subscriber {
     /// Connects, as long as this lives.
     dialling: JoinHandle<()>,
     connected: watch::Receiver<bool>,
+    /// How often nothing could be read since the last message.
+    unread: u32,
     _stop: DropGuard,
     _private: Scratch,
 }
@@ -91,7 +96,7 @@ impl Subscriber {
         let token = stop.clone();
         let dialling = tokio::spawn(async move { token.run_until_cancelled(dialling).await.unwrap_or(()) });
         let (sync, name) = (options.sync.clone(), clock::nonce());
-        Ok(Self { socket, sync, name, dialling, connected, _stop: stop.drop_guard(), _private: private })
+        Ok(Self { socket, sync, name, dialling, connected, unread: 0, _stop: stop.drop_guard(), _private: private })
     }
 
     /// Whether the publisher is there now.
@@ -119,10 +124,15 @@ impl Subscriber {
                 Err(error) => {
                     // A connection that broke; it is being made anew.
                     tracing::debug!(%error, "cannot read a message");
+                    self.unread += 1;
+                    if self.unread >= BROKEN {
+                        return Err(said(error));
+                    }
                     tokio::task::yield_now().await;
                     continue;
                 }
             };
+            self.unread = 0;
             let (topic, payload) = parts(message);
             match (&self.sync, payload.as_ref()) {
                 (Some(sync), CONNECT) => self.greet(sync.clone()),

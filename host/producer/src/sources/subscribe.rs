@@ -1,6 +1,6 @@
 //! Receives what a ZeroMQ publisher sends: another program, or another pipeline of the same run.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{io, net::SocketAddr, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -258,15 +258,26 @@ impl Listening {
     /// The next payload; `None` at the end, and where the socket is broken, which is said.
     async fn recv(&mut self) -> Option<Bytes> {
         loop {
-            match self.subscriber.recv().await {
-                Ok(Received::Message { payload, .. }) => return Some(payload),
-                Ok(Received::End) if self.ends => return None,
-                Ok(Received::End) => tracing::info!("the publisher sent `end`; waiting for it to return"),
-                Err(source) => {
-                    // That is no end: the pipeline starts again.
-                    self.letterbox.fail(Error::Subscribe { address: self.address.clone(), source });
-                    return None;
-                }
+            let received = self.subscriber.recv().await;
+            if let Some(heard) = self.heard(received) {
+                return heard;
+            }
+        }
+    }
+
+    /// What was received, if that is a payload or the end.
+    fn heard(&self, received: io::Result<Received>) -> Option<Option<Bytes>> {
+        match received {
+            Ok(Received::Message { payload, .. }) => Some(Some(payload)),
+            Ok(Received::End) if self.ends => Some(None),
+            Ok(Received::End) => {
+                tracing::info!("the publisher sent `end`; waiting for it to return");
+                None
+            }
+            Err(source) => {
+                // That is no end: the pipeline starts again.
+                self.letterbox.fail(Error::Subscribe { address: self.address.clone(), source });
+                Some(None)
             }
         }
     }
@@ -282,7 +293,7 @@ impl Listening {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Fetcher;
+    use crate::{Fetcher, Found};
     use spout_data::Marker;
     use spout_plugin::Progress;
     use spout_wire::{Crowd, Publisher, PublisherOptions};
@@ -350,6 +361,30 @@ mod tests {
         drop(publisher);
         over.cancel();
         assert!(all(&mut fetcher).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_breaks_is_an_error_and_not_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let nobody =
+            SubscriberOptions { data: Endpoint::Ipc(dir.path().join("nobody")), sync: None, topics: vec![], cap: 1 };
+        let mut inbox = Inbox::new(ByteSize(1 << 20), Duration::ZERO);
+        let mut fetcher = inbox.fetcher(Found::only(&Marker::default(), "subscription"), 0);
+        inbox.fill(|letterbox, _| async move {
+            let subscriber = Subscriber::open(&nobody).await.unwrap();
+            let listening = Listening { subscriber, letterbox, ends: true, address: "ipc://nobody".into() };
+            assert_eq!(listening.heard(Err(io::Error::other("it broke"))), Some(None));
+        });
+        let failed = timeout(PATIENCE, async {
+            loop {
+                match fetcher.fetch(u32::MAX).await {
+                    Ok(fetched) => assert_ne!(fetched.progress, Progress::Ended, "as if all had been read"),
+                    Err(error) => return error,
+                }
+            }
+        });
+        let failed = failed.await.unwrap();
+        assert!(matches!(failed, Error::Subscribe { .. }), "{failed}");
     }
 
     #[test]

@@ -242,6 +242,33 @@ async fn what_is_broken_of_a_container_is_set_aside_and_the_rest_is_rows() {
     set_aside(container, &[1], &[(&broken[..], "marker")]).await;
 }
 
+/// One byte says that all of many are null, and each of them has its place in a column.
+#[tokio::test]
+async fn nulls_take_no_more_room_than_there_is() {
+    let spec = |writer: &str| format!(r#"{{"type":"avro","encoding":"record","writer":{writer}}}"#);
+    let fields: Vec<String> = (0..2000).map(|n| format!(r#"{{"name":"c{n}","type":"long"}}"#)).collect();
+    let wide = format!(r#"["null",{{"type":"record","name":"W","fields":[{}]}}]"#, fields.join(","));
+    let list = format!(r#"{{"type":"array","items":{wide}}}"#);
+    let large = r#"["null",{"type":"fixed","name":"F","size":2147483647}]"#;
+    let refused = async |spec: &str, value: Vec<u8>, why: &str| {
+        let batch = decode(&factory(spec, std::path::Path::new("")), messages(&[value], None)).await;
+        assert!(!batch.dead.is_empty(), "{spec:.100}");
+        let last = batch.dead.last().map(|letter| letter.reason.clone()).unwrap_or_default();
+        assert!(last.contains(why), "{last}");
+    };
+    let room = "far more room than its bytes";
+    // Two gigabytes each.
+    let container = raw_container(&record(&format!(r#"{{"name":"f","type":{large}}}"#)), &[(60, &[0; 60])]);
+    refused(r#"{"type":"avro"}"#, container, "of fixed size").await;
+    // A hundred thousand items of two thousand columns.
+    let items = [&[0xc0, 0x9a, 0x0c][..], &[0; 100_000], &[0]].concat();
+    let schema = record(&format!(r#"{{"name":"f","type":{list}}}"#));
+    refused(&spec(&schema), items, room).await;
+    // One of them is honest.
+    let batch = decode(&factory(&spec(&schema), std::path::Path::new("")), messages(&[[2, 0, 0]], None)).await;
+    assert!(batch.dead.is_empty() && batch.records.num_rows() == 1, "{:?}", batch.dead);
+}
+
 #[tokio::test]
 async fn a_container_with_nothing_but_broken_rows_is_set_aside_whole() {
     let schema = record(r#"{"name":"s","type":"string"}"#);

@@ -27,8 +27,8 @@ use crate::decode::{conform::Unpacked, decimals::in_range};
 
 /// Most bytes that the blocks of one container unpack to.
 const UNPACKED: u64 = 256 << 20;
-/// Most records of one container times their columns: a record may have fields of no bytes.
-const VALUES: usize = 1 << 26;
+/// What the rows of one container may take: a record may have fields of no bytes, and one byte may say that all of many are null.
+const ROOM: u64 = 1 << 30;
 /// Rows of one batch.
 const ROWS: usize = 8192;
 /// A container with more broken rows and blocks is set aside whole.
@@ -110,7 +110,7 @@ fn whole(value: &[u8], header: &Header<'_>) -> Result<Vec<RecordBatch>, String> 
 /// Walks a container: its rows are what its blocks say, and it unpacks to a bounded size. arrow-avro takes one that is cut
 /// short for one that ends, and a block with more rows than it states keeps it busy for ever.
 fn measure(value: &[u8], header: &Header<'_>) -> Result<usize, String> {
-    let (mut rest, mut rows, mut left) = (&value[header.end..], 0_usize, UNPACKED);
+    let (mut rest, mut rows, mut left, mut room) = (&value[header.end..], 0_usize, UNPACKED, ROOM);
     while !rest.is_empty() {
         let block = Block::read(&mut rest, header)?;
         let data = unpack(header.codec, block.data, left)?;
@@ -119,14 +119,11 @@ fn measure(value: &[u8], header: &Header<'_>) -> Result<usize, String> {
             return Err("its records have zero bytes, which is not supported".into());
         }
         let mut data = &*data;
-        (0..block.count).try_for_each(|_| header.shape.skip(&mut data))?;
+        (0..block.count).try_for_each(|_| header.shape.skip(&mut data, &mut room))?;
         if !data.is_empty() {
             return Err("a block has bytes after its records".into());
         }
         rows = rows.checked_add(block.count).ok_or("there are too many records")?;
-        if rows.saturating_mul(header.shape.columns()) > VALUES {
-            return Err(format!("its records have more than {VALUES} values; send smaller containers"));
-        }
     }
     Ok(rows)
 }
@@ -156,6 +153,7 @@ struct Salvage<'a> {
     header: &'a Header<'a>,
     store: SchemaStore,
     left: u64,
+    room: u64,
     out: Unpacked,
 }
 
@@ -164,7 +162,7 @@ impl<'a> Salvage<'a> {
         let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
         let schema = AvroSchema::new(spelled_out(&header.schema).to_string());
         store.set(Fingerprint::Id(ID), schema).map_err(|error| error.to_string())?;
-        let mut salvage = Self { value, header, store, left: UNPACKED, out: Unpacked::default() };
+        let mut salvage = Self { value, header, store, left: UNPACKED, room: ROOM, out: Unpacked::default() };
         // So that the columns are known, whatever becomes of the rows.
         let schema = salvage.decoder(1)?.schema();
         salvage.out.batches.push(RecordBatch::new_empty(schema));
@@ -222,7 +220,7 @@ impl<'a> Salvage<'a> {
         let (mut rest, mut sound, mut broken): (&[u8], usize, Option<String>) = (&data, 0, None);
         while sound < block.count && broken.is_none() {
             let before = rest;
-            match self.header.shape.skip(&mut rest) {
+            match self.header.shape.skip(&mut rest, &mut self.room) {
                 Ok(()) => sound += 1,
                 Err(reason) => (rest, broken) = (before, Some(reason)),
             }
@@ -248,7 +246,8 @@ impl<'a> Salvage<'a> {
     fn records<'d>(&self, from: &mut &'d [u8], count: usize) -> Vec<&'d [u8]> {
         let record = |_| {
             let before = *from;
-            self.header.shape.skip(from).ok()?;
+            // What it takes was counted.
+            self.header.shape.skip(from, &mut { u64::MAX }).ok()?;
             Some(&before[..before.len() - from.len()])
         };
         (0..count).map_while(record).collect()

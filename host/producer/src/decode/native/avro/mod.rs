@@ -113,6 +113,10 @@ impl AvroSpec {
     }
 }
 
+/// What a record may take: so many bytes, and so many for each of its own.
+const FREE: u64 = 64 << 10;
+const GROWTH: u64 = 64;
+
 /// A decoder of single records of `writer`, for rows of `schema`, or of the writer's columns.
 ///
 /// # Errors
@@ -199,7 +203,9 @@ impl Records {
             AvroEncoding::Confluent | AvroEncoding::Record | AvroEncoding::Container => value,
         };
         let mut rest = body;
-        self.shape.skip(&mut rest)?;
+        // Beyond what every record may be, a little for what it has: nulls take places that they have no bytes for.
+        let mut room = FREE.saturating_add(self.shape.null()).saturating_add(GROWTH.saturating_mul(body.len() as u64));
+        self.shape.skip(&mut rest, &mut room)?;
         if !rest.is_empty() {
             return Err(format!("there are {} bytes after the record", rest.len()));
         }

@@ -9,6 +9,9 @@ const DEPTH: usize = 32;
 /// Most types of a schema.
 const TYPES: usize = 4096;
 
+/// What a value takes as a row's, whatever it is: a null has a place in every column below it.
+const PLACE: u64 = 16;
+
 /// How many bytes a value has, by its type.
 #[derive(Clone, Debug)]
 pub(super) enum Shape {
@@ -21,7 +24,8 @@ pub(super) enum Shape {
     Enum(usize),
     Array(Box<Shape>),
     Map(Box<Shape>),
-    Union(Vec<Shape>),
+    /// Its branches, and what a null takes where it is one of two.
+    Union(Vec<Shape>, u64),
     Record(Vec<Shape>),
 }
 
@@ -38,35 +42,56 @@ impl Shape {
         }
     }
 
-    /// Moves `bytes` behind one value.
+    /// Moves `bytes` behind one value, which takes of `room` what it will take as a row's.
     ///
     /// # Errors
-    /// The bytes are no value of this type.
-    pub(super) fn skip(&self, bytes: &mut &[u8]) -> Result<(), String> {
+    /// The bytes are no value of this type, or there is no room for it.
+    pub(super) fn skip(&self, bytes: &mut &[u8], room: &mut u64) -> Result<(), String> {
         match self {
-            Self::Null => Ok(()),
-            Self::Fixed(size) => take(bytes, *size).map(|_| ()),
-            Self::Varint => varint(bytes).map(|_| ()),
-            Self::Long => length(bytes).and_then(|length| take(bytes, length)).map(|_| ()),
-            Self::Enum(symbols) => index(bytes, *symbols, "symbol").map(|_| ()),
-            Self::Array(item) => blocks(bytes, |bytes| item.skip(bytes)),
-            Self::Map(value) => blocks(bytes, |bytes| {
-                Self::Long.skip(bytes)?;
-                value.skip(bytes)
-            }),
-            Self::Union(branches) => {
-                let branch = index(bytes, branches.len(), "branch")?;
-                branches[branch].skip(bytes)
+            Self::Null => spend(room, PLACE),
+            Self::Fixed(size) => {
+                spend(room, PLACE.max(*size as u64))?;
+                take(bytes, *size).map(|_| ())
             }
-            Self::Record(fields) => fields.iter().try_for_each(|field| field.skip(bytes)),
+            Self::Varint => {
+                spend(room, PLACE)?;
+                varint(bytes).map(|_| ())
+            }
+            Self::Long => {
+                let length = length(bytes)?;
+                spend(room, PLACE.saturating_add(length as u64))?;
+                take(bytes, length).map(|_| ())
+            }
+            Self::Enum(symbols) => {
+                spend(room, PLACE)?;
+                index(bytes, *symbols, "symbol").map(|_| ())
+            }
+            Self::Array(item) => {
+                spend(room, PLACE)?;
+                blocks(bytes, |bytes| item.skip(bytes, room))
+            }
+            Self::Map(value) => {
+                spend(room, PLACE)?;
+                blocks(bytes, |bytes| {
+                    Self::Long.skip(bytes, room)?;
+                    value.skip(bytes, room)
+                })
+            }
+            Self::Union(branches, null) => match branches.get(index(bytes, branches.len(), "branch")?) {
+                Some(Self::Null) | None => spend(room, *null),
+                Some(branch) => branch.skip(bytes, room),
+            },
+            Self::Record(fields) => fields.iter().try_for_each(|field| field.skip(bytes, room)),
         }
     }
 
-    /// How many columns a value has at least.
-    pub(super) fn columns(&self) -> usize {
+    /// What a null takes in its place.
+    pub(super) fn null(&self) -> u64 {
         match self {
-            Self::Record(fields) | Self::Union(fields) => fields.iter().map(Self::columns).sum(),
-            _ => 1,
+            Self::Fixed(size) => PLACE.max(*size as u64),
+            Self::Union(_, null) => *null,
+            Self::Record(fields) => fields.iter().map(Self::null).fold(0, u64::saturating_add),
+            _ => PLACE,
         }
     }
 
@@ -96,7 +121,9 @@ impl Reading {
             Value::String(name) => self.named(name, namespace),
             Value::Array(branches) => {
                 let branches = branches.iter().map(|branch| self.shape(branch, namespace, depth + 1));
-                Ok(Shape::Union(branches.collect::<Result<_, _>>()?))
+                let branches = branches.collect::<Result<Vec<_>, _>>()?;
+                let null = branches.iter().map(Shape::null).max().unwrap_or(PLACE);
+                Ok(Shape::Union(branches, null))
             }
             Value::Object(object) => self.object(object, namespace, depth),
             other => Err(format!("the Avro schema has {other} where a type should be")),
@@ -185,9 +212,14 @@ impl Reading {
 fn size(shape: &Shape) -> usize {
     1 + match shape {
         Shape::Array(inner) | Shape::Map(inner) => size(inner),
-        Shape::Union(inner) | Shape::Record(inner) => inner.iter().map(size).sum(),
+        Shape::Union(inner, _) | Shape::Record(inner) => inner.iter().map(size).sum(),
         _ => 0,
     }
+}
+
+fn spend(room: &mut u64, bytes: u64) -> Result<(), String> {
+    *room = room.checked_sub(bytes).ok_or("its values take far more room than its bytes; send less at a time")?;
+    Ok(())
 }
 
 fn full(name: &str, namespace: &str) -> String {
@@ -248,7 +280,8 @@ mod tests {
     fn check(schema: &str, bytes: &[u8], expected: Result<usize, &str>) {
         let record = format!(r#"{{"type":"record","name":"n.R","fields":[{{"name":"f","type":{schema}}}]}}"#);
         let mut rest = bytes;
-        let result = Shape::of(&serde_json::from_str(&record).unwrap()).and_then(|shape| shape.skip(&mut rest));
+        let result = Shape::of(&serde_json::from_str(&record).unwrap())
+            .and_then(|shape| shape.skip(&mut rest, &mut { u64::MAX }));
         match (result, expected) {
             (Ok(()), Ok(left)) => assert_eq!(rest.len(), left, "{schema}"),
             (Err(error), Err(part)) => assert!(error.contains(part), "{schema}: {error}"),
@@ -269,6 +302,25 @@ mod tests {
             &[0; 6],
             Ok(0),
         );
+    }
+
+    #[test]
+    fn what_values_take_is_counted_also_where_they_have_hardly_a_byte() {
+        let takes = |schema: &str, bytes: &[u8]| {
+            let record = format!(r#"{{"type":"record","name":"n.R","fields":[{{"name":"f","type":{schema}}}]}}"#);
+            let shape = Shape::of(&serde_json::from_str(&record).unwrap()).unwrap();
+            let mut room = u64::MAX;
+            shape.skip(&mut &*bytes, &mut room).unwrap();
+            u64::MAX - room
+        };
+        assert_eq!(takes(r#""long""#, &[2]), PLACE);
+        assert_eq!(takes(r#""string""#, b"\x04ab"), PLACE + 2);
+        let large = r#"["null",{"type":"fixed","name":"F","size":2147483647}]"#;
+        assert_eq!(takes(large, &[0]), 2_147_483_647);
+        let wide =
+            r#"["null",{"type":"record","name":"W","fields":[{"name":"a","type":"long"},{"name":"b","type":"long"}]}]"#;
+        assert_eq!(takes(wide, &[0]), 2 * PLACE);
+        assert_eq!(takes(&format!(r#"{{"type":"array","items":{wide}}}"#), &[6, 0, 0, 0, 0]), 7 * PLACE);
     }
 
     #[test]
