@@ -101,9 +101,9 @@ mod tests {
         offsets.move_on(7.into(), Position::at(9), true, None);
         let second = offsets.cut();
         assert_eq!((second.steps[&7.into()].from, second.steps[&7.into()].to.ended), (Some(5), true));
-        let ends = [(8.into(), Position::at(2))];
-        let known = offsets.with_ends(&ends).partitions.clone();
-        assert_eq!((known[&7.into()].ended, known[&8.into()].ended, known[&8.into()].position.offset), (true, true, 2));
+        let known = offsets.with_ends(&[(8.into(), Position::at(2))]);
+        let ended = |id: u32| known.partitions.get(&id.into()).map(|one| (one.ended, one.position.offset));
+        assert_eq!((ended(7), ended(8)), (Some((true, 9)), Some((true, 2))));
         assert_eq!(offsets.with_ends(&[]).as_ref(), offsets.marker());
         assert!(second.gap(&first.apply(&Marker::default())).is_none());
     }

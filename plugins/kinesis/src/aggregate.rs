@@ -3,7 +3,7 @@
 //! Such a record begins with four bytes, has a message of protobuf, and ends with the MD5 of that. What is not so in every respect is
 //! a record like any other, as it is for Amazon's own consumer library.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, rc::Rc};
 
 use md5::{Digest as _, Md5};
 use prost::Message;
@@ -12,6 +12,8 @@ use crate::api::Record;
 
 const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 const CHECKSUM: usize = 16;
+/// Most characters of a partition key, which many messages may share: the service takes no more.
+const KEY: usize = 256;
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Aggregated {
@@ -25,18 +27,18 @@ pub(crate) struct Aggregated {
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Inner {
-    #[prost(uint64, required, tag = "1")]
-    pub(crate) partition_key: u64,
+    #[prost(uint64, optional, tag = "1")]
+    pub(crate) partition_key: Option<u64>,
     #[prost(uint64, optional, tag = "2")]
     pub(crate) explicit_hash_key: Option<u64>,
-    #[prost(bytes = "vec", required, tag = "3")]
-    pub(crate) data: Vec<u8>,
+    #[prost(bytes = "vec", optional, tag = "3")]
+    pub(crate) data: Option<Vec<u8>>,
 }
 
 /// A message and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
-    pub(crate) key: String,
+    pub(crate) key: Rc<str>,
     pub(crate) data: Vec<u8>,
 }
 
@@ -44,7 +46,7 @@ pub(crate) struct Part {
 /// keys, where it was put because the stream was just being split or merged: the producer then puts them again.
 pub(crate) fn parts(record: &Record, keys: &RangeInclusive<u128>) -> Vec<Part> {
     match unpacked(&record.data) {
-        None => vec![Part { key: record.partition_key.clone(), data: record.data.clone() }],
+        None => vec![Part { key: record.partition_key.as_str().into(), data: record.data.clone() }],
         Some(all) if all.iter().all(|(hash, _)| keys.contains(hash)) => all.into_iter().map(|(_, part)| part).collect(),
         Some(_) => Vec::new(),
     }
@@ -56,17 +58,22 @@ fn unpacked(data: &[u8]) -> Option<Vec<(u128, Part)>> {
     if md5(body) != *checksum {
         return None;
     }
-    let all = Aggregated::decode(body).ok()?;
+    let Aggregated { partition_keys, explicit_hash_keys, records } = Aggregated::decode(body).ok()?;
+    if partition_keys.iter().any(|key| key.chars().count() > KEY) {
+        return None;
+    }
+    let keys: Vec<(u128, Rc<str>)> =
+        partition_keys.iter().map(|key| (u128::from_be_bytes(md5(key.as_bytes())), Rc::from(key.as_str()))).collect();
     let index = |at: u64| usize::try_from(at).ok();
     let one = |inner: Inner| {
-        let key = all.partition_keys.get(index(inner.partition_key)?)?.clone();
+        let (hash, key) = keys.get(index(inner.partition_key?)?)?;
         let hash = match inner.explicit_hash_key {
-            Some(at) => all.explicit_hash_keys.get(index(at)?)?.parse().ok()?,
-            None => u128::from_be_bytes(md5(key.as_bytes())),
+            Some(at) => explicit_hash_keys.get(index(at)?)?.parse().ok()?,
+            None => *hash,
         };
-        Some((hash, Part { key, data: inner.data }))
+        Some((hash, Part { key: Rc::clone(key), data: inner.data? }))
     };
-    all.records.clone().into_iter().map(one).collect()
+    records.into_iter().map(one).collect()
 }
 
 fn md5(bytes: &[u8]) -> [u8; CHECKSUM] {
@@ -79,28 +86,32 @@ pub(crate) mod tests {
 
     /// A record as the library writes it, of keys and values.
     pub(crate) fn packed(all: &Aggregated) -> Vec<u8> {
-        let body = all.encode_to_vec();
-        [&MAGIC[..], &body, &md5(&body)].concat()
+        sealed(&all.encode_to_vec())
+    }
+
+    /// The same of bytes that may be none.
+    pub(crate) fn sealed(body: &[u8]) -> Vec<u8> {
+        [&MAGIC[..], body, &md5(body)].concat()
     }
 
     pub(crate) fn aggregated(messages: &[(&str, &str)]) -> Aggregated {
         let partition_keys = messages.iter().map(|(key, _)| (*key).to_owned()).collect();
         let inner = |(at, (_, data)): (usize, &(&str, &str))| Inner {
-            partition_key: at as u64,
+            partition_key: Some(at as u64),
             explicit_hash_key: None,
-            data: data.as_bytes().to_vec(),
+            data: Some(data.as_bytes().to_vec()),
         };
         let records = messages.iter().enumerate().map(inner).collect();
         Aggregated { partition_keys, explicit_hash_keys: Vec::new(), records }
     }
 
-    fn record(data: Vec<u8>) -> Record {
+    pub(crate) fn record(data: Vec<u8>) -> Record {
         let text = serde_json::json!({"SequenceNumber": "1", "PartitionKey": "outer", "Data": ""});
         Record { data, ..serde_json::from_value(text).unwrap() }
     }
 
     fn read(data: Vec<u8>, keys: RangeInclusive<u128>) -> Vec<(String, String)> {
-        let text = |part: Part| (part.key, String::from_utf8_lossy(&part.data).into_owned());
+        let text = |part: Part| (part.key.to_string(), String::from_utf8_lossy(&part.data).into_owned());
         parts(&record(data), &keys).into_iter().map(text).collect()
     }
 
@@ -114,7 +125,7 @@ pub(crate) mod tests {
         assert_eq!(read(packed(&aggregated(&[])), all).len(), 0);
         // Byte for byte as the library writes a message with tags, which mean nothing here.
         let body = b"\x0a\x01k\x1a\x0d\x08\x00\x1a\x02hi\x22\x05\x0a\x03tag";
-        let known = [&MAGIC[..], body, &md5(body)].concat();
+        let known = sealed(body);
         assert_eq!(read(known, 0..=u128::MAX), [pair("k", "hi")]);
     }
 
@@ -137,10 +148,22 @@ pub(crate) mod tests {
     fn what_only_looks_like_several_is_one() {
         let sound = packed(&aggregated(&[("a", "1"), ("b", "2")]));
         let mut strange = aggregated(&[("a", "1")]);
-        strange.records[0].partition_key = 9;
+        strange.records[0].partition_key = Some(9);
         let mut hash = aggregated(&[("a", "1")]);
         (hash.explicit_hash_keys, hash.records[0].explicit_hash_key) = (vec!["-1".into()], Some(0));
-        let mut wrong = vec![MAGIC.to_vec(), [&MAGIC[..], &[0; 15]].concat(), packed(&strange), packed(&hash)];
+        let mut bare = aggregated(&[("a", "1")]);
+        bare.records[0].data = None;
+        // A key that thousands of empty messages share would become gigabytes.
+        let mut bomb = aggregated(&[(&"k".repeat(500_000), "")]);
+        bomb.records = vec![bomb.records[0].clone(); 50_000];
+        let mut wrong = vec![
+            packed(&bare),
+            packed(&bomb),
+            MAGIC.to_vec(),
+            [&MAGIC[..], &[0; 15]].concat(),
+            packed(&strange),
+            packed(&hash),
+        ];
         wrong.extend((4..sound.len()).map(|at| {
             let mut changed = sound.clone();
             changed[at] ^= 0x41;
@@ -150,7 +173,7 @@ pub(crate) mod tests {
         for absurd in
             [&b"\x1a\xff\xff\xff\xff\x0f"[..], b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7fa", b"\x1a\x02\x08\x00"]
         {
-            wrong.push([&MAGIC[..], absurd, &md5(absurd)].concat());
+            wrong.push(sealed(absurd));
         }
         for data in wrong {
             let found = parts(&record(data.clone()), &(0..=u128::MAX));

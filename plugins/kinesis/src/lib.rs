@@ -7,6 +7,8 @@
 
 mod aggregate;
 mod api;
+#[cfg(test)]
+mod fuzz;
 mod lineage;
 mod place;
 mod reader;

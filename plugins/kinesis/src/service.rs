@@ -95,18 +95,16 @@ impl Service {
         begin: &Begin,
         until: Instant,
     ) -> std::result::Result<String, Failed> {
-        let mut asked = json!({"StreamName": self.stream, "ShardId": shard});
-        let (kind, more) = match begin {
-            Begin::Oldest => ("TRIM_HORIZON", None),
-            Begin::Newest => ("LATEST", None),
-            Begin::At(number) => ("AT_SEQUENCE_NUMBER", Some(("StartingSequenceNumber", json!(number)))),
-            Begin::After(number) => ("AFTER_SEQUENCE_NUMBER", Some(("StartingSequenceNumber", json!(number)))),
-            Begin::Since(ms) => ("AT_TIMESTAMP", Some(("Timestamp", json!(*ms as f64 / 1000.0)))),
+        let (kind, name, value) = match begin {
+            Begin::Oldest => ("TRIM_HORIZON", None, Value::Null),
+            Begin::Newest => ("LATEST", None, Value::Null),
+            Begin::At(number) => ("AT_SEQUENCE_NUMBER", Some("StartingSequenceNumber"), json!(number)),
+            Begin::After(number) => ("AFTER_SEQUENCE_NUMBER", Some("StartingSequenceNumber"), json!(number)),
+            Begin::Since(ms) => ("AT_TIMESTAMP", Some("Timestamp"), json!(*ms as f64 / 1000.0)),
         };
-        asked["ShardIteratorType"] = kind.into();
-        if let Some((name, value)) = more {
-            asked[name] = value;
-        }
+        let own = [("StreamName", json!(self.stream)), ("ShardId", json!(shard)), ("ShardIteratorType", json!(kind))];
+        let asked = own.into_iter().chain(name.map(|name| (name, value)));
+        let asked = asked.map(|(name, value)| (name.to_owned(), value)).collect();
         let answer: ShardIterator = self.call("GetShardIterator", &asked, until)?;
         Ok(answer.shard_iterator)
     }
