@@ -258,3 +258,24 @@ fn a_queue_is_read_as_one_and_promises_no_more_than_it_keeps() -> Result<()> {
     site.fails(&["check", "spec.yaml"], 2, &["E0110", "`dedupe` is for"])?;
     Ok(())
 }
+
+#[test]
+fn what_a_queue_promises_can_be_tried_and_a_deaf_plugin_is_caught() -> Result<()> {
+    let site = site()?;
+    let queue = Queue::with(100);
+    let address = queue.serve()?;
+    let endpoint = format!("queue={address}");
+    let test = ["plugin", "test", "network/queue", "--topic", "queue", "--endpoint", &endpoint];
+    let said = site.ok(&test)?;
+    ensure!(said.contains("does not come again, the rest does"), "{said}");
+    let left = queue.wait(|| false, |state| state.out.is_empty() && state.waiting.len() < 100);
+    ensure!(left && queue.change(|state| state.acknowledged) > 0);
+    let deaf = [&test[..], &["--settings", "acknowledge=false"]].concat();
+    let said = site.run(&deaf)?;
+    let told = String::from_utf8_lossy(&said.stdout);
+    ensure!(
+        said.status.code() == Some(1) && told.contains("BROKEN  what is acknowledged does not come again"),
+        "{told}"
+    );
+    Ok(())
+}

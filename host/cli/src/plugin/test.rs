@@ -158,6 +158,7 @@ impl Test {
                 World::Decoder => trial.decoder(&self.messages()?).await,
                 World::Handler => trial.handler(&self.rows(&plugin, &grants, offers).await?).await,
                 World::Source => trial.source().await,
+                World::StreamSource if offer.is_acked() => trial.queue().await,
                 World::StreamSource => trial.stream().await,
                 World::SelfDriven | World::Transformer | World::Command => continue,
             };

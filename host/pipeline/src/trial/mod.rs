@@ -8,6 +8,7 @@
 //!
 //! **Invariant**: nothing is written but by a trusted program, and only what the author grants is reached.
 
+mod acked;
 mod decoder;
 mod handler;
 mod source;
