@@ -1,6 +1,7 @@
 //! One binary with every test that runs the built `spout`.
 
 mod acked;
+mod amqp;
 mod authors;
 mod bad_stores;
 mod branches;

@@ -186,6 +186,30 @@ grants:
     )
 }
 
+/// The plugin keeps what it promises at this server.
+fn conforms(site: &Site, address: &str, settings: &[&str]) -> Result<()> {
+    let (address, net) = (format!("address={address}"), address.to_owned());
+    let mut test = vec!["plugin", "test", "mqtt", "--topic", "t", "--net", &net, "--settings", &address];
+    settings.iter().for_each(|setting| test.extend(["--settings", setting]));
+    site.ok(&test).map(drop)
+}
+
+#[test]
+fn it_conforms_with_either_version_and_quality() -> Result<()> {
+    let site = Site::new()?;
+    let Some(server) = server(&site, OPEN)? else { return Ok(()) };
+    let address = server.address();
+    for (id, settings) in [("one", &["inflight=20"][..]), ("two", &["protocol=v3", "qos=2"])] {
+        let (mut client, _) = Client::connect(&address, id, false, &[])?;
+        client.subscribe("t")?;
+        client.send(&[0xe0, 0])?;
+        let (mut writer, _) = Client::connect(&address, "writer", true, &[])?;
+        writer.publish("t", 2, false, &(0..100).map(|n| message(n / 2)).collect::<Vec<_>>())?;
+        conforms(&site, &address, &[&[&*format!("clientId={id}")], settings].concat())?;
+    }
+    Ok(())
+}
+
 /// Ends the server, and starts it again. Killed, it has what it wrote last, to which it is asked before: acknowledgments since then are
 /// lost. Whoever writes waits meanwhile.
 fn end(server: &mut Daemon, saved: &std::path::Path, dice: &mut StdRng) -> Result<()> {

@@ -199,13 +199,19 @@ impl Client {
         self.link.as_ref().is_some_and(|link| link.pongs >= ping)
     }
 
-    /// Says that we live when it is time to, and finds out whether the broker does. Only after something was tried to be received.
+    /// Finds out whether the broker lives, and says that we do. Only after nothing came.
     pub(crate) fn keep(&mut self) -> Result<()> {
         let Some(link) = &self.link else { return Ok(()) };
         if link.waits.is_some_and(|since| since.elapsed() > PATIENCE) {
             self.link = None;
             return Err(self.again("mqtt.io", "it does not answer any more"));
         }
+        self.live()
+    }
+
+    /// Says that we live when it is time to.
+    pub(crate) fn live(&mut self) -> Result<()> {
+        let Some(link) = &self.link else { return Ok(()) };
         if link.sent.elapsed() >= link.silence {
             self.ping(now() + PATIENCE)?;
         }

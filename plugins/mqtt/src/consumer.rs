@@ -324,6 +324,8 @@ impl StreamConsumer for Mqtt {
             return Ok((messages, progress));
         }
         self.client.well();
+        // Whether that went well, the next call finds out.
+        drop(self.client.live());
         Ok((messages, Progress::More))
     }
 
