@@ -252,7 +252,9 @@ fn what_was_deleted_is_acknowledged_and_what_others_left_is_claimed() {
     let none = group.next(LIMITS).unwrap_err();
     assert!(matches!(none, Error::Retriable { .. }), "{none}");
     // There has to be a group.
-    network.peer(ADDRESS, Peer::new().says("-NOGROUP No such key 's' or consumer group 'g'\r\n"));
+    let without = Peer::new().whenever("XACK", ":0\r\n").whenever("XINFO", standing());
+    let said = "-NOGROUP No such key 's' or consumer group 'g'\r\n";
+    network.peer(ADDRESS, without.whenever("XREADGROUP", said));
     let error = group.next(LIMITS).unwrap_err().to_string();
     assert!(error.contains("redis.group"), "{error}");
 }

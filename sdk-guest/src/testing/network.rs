@@ -400,8 +400,8 @@ mod tests {
     #[test]
     fn time_passes_without_being_waited_for() {
         let begun = Instant::now();
-        let _network = Network::new();
-        _network.peer("a:1", Peer::new().delays(Duration::from_secs(3600)).says("late"));
+        let network = Network::new();
+        network.peer("a:1", Peer::new().delays(Duration::from_secs(3600)).says("late"));
         let (mut slow, before) = (Connection::open("a:1", PATIENCE).unwrap(), clock());
         let mut waits = 0;
         while slow.receive(1).is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
