@@ -147,19 +147,6 @@ impl Tansu {
         Ok(())
     }
 
-    /// Makes a user, for when the broker asks who is there (`--authentication`).
-    ///
-    /// # Errors
-    /// If it fails.
-    pub fn user(&self, mechanism: &str, name: &str, password: &str) -> Result<()> {
-        let url = format!("tcp://127.0.0.1:{}", self.port);
-        let made = Command::new(&self.start.program)
-            .args(["user", "create", "--broker", &url, "--mechanism", mechanism, name, password])
-            .output()?;
-        ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        Ok(())
-    }
-
     /// Has the client do what `kafka.py` calls by this name.
     ///
     /// # Errors
