@@ -132,9 +132,7 @@ impl Standings {
     /// Offsets between what was fetched and what the sources have, over all partitions; `None` if one does not say so.
     #[must_use]
     pub fn lag(&self) -> Option<u64> {
-        self.with(|all| {
-            if all.partitions.is_empty() { None } else { all.partitions.values().map(Standing::lag).sum() }
-        })
+        self.with(|all| if all.partitions.is_empty() { None } else { all.partitions.values().map(Standing::lag).sum() })
     }
 
     /// A run begins: nothing is known yet.
