@@ -199,5 +199,6 @@ pub(crate) fn caught_up(site: &Site) -> Result<()> {
     }
     let (succeeded, said) = running.end()?;
     ensure!(succeeded && lag == Some(0), "a lag of {lag:?} is left\n{said}");
-    Ok(())
+    // What was fetched, but not taken at the stop, is left for the next run.
+    site.ok(&["run", "spec.yaml", "--until", "idle"]).map(drop)
 }

@@ -24,7 +24,7 @@ fn condition(about: &Value, expected: &str) -> bool {
 fn place() -> Result<Troubled> {
     let mut place = Troubled::new("", "commit: {flush: {rows: 1000, time: 50ms}}")?;
     let dir = place.site.path().join("run").display().to_string();
-    place.site.environment.push(("SPOUT_RUNTIME".into(), dir));
+    place.site.environment.push(("SPOUT_RUNTIME", dir));
     Ok(place)
 }
 

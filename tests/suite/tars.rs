@@ -411,6 +411,8 @@ fn nothing_of_a_program_is_left_whatever_becomes_of_the_host() -> Result<()> {
         fs::create_dir(&temporary)?;
         site.environment.push(("CHILD", child.display().to_string()));
         site.environment.push(("TMPDIR", temporary.display().to_string()));
+        // The directory of the sockets that a run is met at stays, as others may use it.
+        site.environment.push(("SPOUT_RUNTIME", site.path().join("sockets").display().to_string()));
         site.write("spec.yaml", PARENT)?;
         let running = site.start(&["run", "spec.yaml"])?;
         let wait = |what: &str, done: &dyn Fn() -> bool| {

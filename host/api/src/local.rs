@@ -69,7 +69,7 @@ impl Local {
     /// # Errors
     /// As [`Api::finish_commit`].
     pub async fn close(&self, repo: &str, id: &str) -> Result<CommitInfo> {
-        commits::close(&self.store, repo, id).await
+        Box::pin(commits::close(&self.store, repo, id)).await
     }
 
     /// Moves where a pipeline goes on, by a commit.
@@ -173,7 +173,7 @@ impl Api for Local {
     }
 
     async fn finish_commit(&self, repo: &str, id: &str) -> Result<CommitInfo> {
-        commits::finish(&self.store, repo, id).await
+        Box::pin(commits::finish(&self.store, repo, id)).await
     }
 
     async fn drop_started(&self, repo: &str, id: &str) -> Result<Option<Dropped>> {
@@ -185,7 +185,7 @@ impl Api for Local {
     }
 
     async fn drop_head(&self, reference: &Reference) -> Result<Undone> {
-        history::drop_head(&self.store, reference).await
+        Box::pin(history::drop_head(&self.store, reference)).await
     }
 
     async fn squash(&self, commits: &str) -> Result<Squashed> {
@@ -230,11 +230,11 @@ impl Api for Local {
     }
 
     async fn copy_file(&self, from: &Reference, to: &Reference, into: bool, how: PutMode) -> Result<Changes> {
-        copying::copy(&self.store, from, to, into, how).await
+        Box::pin(copying::copy(&self.store, from, to, into, how)).await
     }
 
     async fn move_file(&self, from: &Reference, to: &str) -> Result<Changes> {
-        copying::relocate(&self.store, from, to).await
+        Box::pin(copying::relocate(&self.store, from, to)).await
     }
 
     async fn diff(&self, new: &Reference, old: Option<&Reference>) -> Result<Differences> {
@@ -250,7 +250,7 @@ impl Api for Local {
     }
 
     async fn compact(&self, branch: &Reference, target: ByteSize) -> Result<Compacted> {
-        upkeep::compact(&self.store, branch, target).await
+        Box::pin(upkeep::compact(&self.store, branch, target)).await
     }
 
     async fn publish(&self, branch: &Reference, rebuild: bool) -> Result<Tables> {

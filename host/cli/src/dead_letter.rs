@@ -117,7 +117,7 @@ impl DeadLetter {
                 rows(query, reference, global, printer).await
             }
             What::Replay { specs, to: None, into_source: true } => {
-                Run::until_idle(specs).replay_into_source(global, printer).await
+                Box::pin(Run::until_idle(specs).replay_into_source(global, printer)).await
             }
             What::Replay { specs, to, .. } => {
                 if let (Some(_), [_, _, ..]) = (to, specs.as_slice()) {

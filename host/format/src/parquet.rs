@@ -30,7 +30,7 @@ pub(super) struct Writer {
 enum State {
     /// There are too few rows to tell how to write them.
     Waits(Sample),
-    Writes(ArrowWriter<Vec<u8>>),
+    Writes(Box<ArrowWriter<Vec<u8>>>),
 }
 
 impl Writer {
@@ -47,7 +47,7 @@ impl Writer {
         sample.take(batch);
         if sample.is_whole() {
             let sample = std::mem::take(sample);
-            self.state = State::Writes(opened(&self.schema, sample)?);
+            self.state = State::Writes(Box::new(opened(&self.schema, sample)?));
         }
         Ok(())
     }
@@ -66,7 +66,7 @@ impl Writer {
         extremes: &columns::Extremes,
     ) -> Result<(Vec<u8>, Vec<ColumnStatistics>), Error> {
         let mut writer = match self.state {
-            State::Waits(sample) => opened(&self.schema, sample)?,
+            State::Waits(sample) => Box::new(opened(&self.schema, sample)?),
             State::Writes(writer) => writer,
         };
         let metadata = writer.finish().map_err(wrong)?;

@@ -138,7 +138,7 @@ fn messages_come_with_what_they_have_and_are_acknowledged_after_the_commit() {
         for message in messages.iter() {
             let mut added = all.add(message.offset().unwrap(), message.value());
             added = message.headers().fold(added, |added, (name, value)| added.header(name, value));
-            drop(added.key(message.key().unwrap()));
+            let _ = added.key(message.key().unwrap());
         }
         checkpoints.push(mqtt.checkpoint().unwrap());
     }

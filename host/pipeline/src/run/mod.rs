@@ -154,7 +154,7 @@ impl<'a> Run<'a> {
         let parts = &parts.running(store, config);
         parts.standings.begin();
         let Recovered { repo, writer, marker, head, took_over, mut states, columns } =
-            recover::recover(parts, store).await?;
+            Box::pin(recover::recover(parts, store)).await?;
         let reason = writer.head().map(|head| head.reason.clone());
         let before_ms = writer.head().map_or(0, |head| head.started_ms);
         let mut meeting = parts.meeting_chain(&mut states).await?;

@@ -39,7 +39,7 @@ impl Trial {
 
     async fn try_acked(&self) -> Result<Vec<Finding>, Error> {
         let mut one = self.joined(StreamStart::Earliest).await?;
-        let read = self.some(&mut one, 20, |read, empty| read.order.len() < MOST && empty < EMPTY).await?;
+        let read = self.some(&mut one, 8, |read, empty| read.order.len() < MOST && empty < EMPTY).await?;
         let enough = if read.stops.len() < 2 {
             Err("it has fewer than two messages, or hands them out all at once; nothing else is tried".into())
         } else {

@@ -176,7 +176,7 @@ impl Life {
             }
             Op::Squash { branch, at, more } => self.squash(&name(branch), at, more).await,
             Op::Revert { branch, at } => self.revert(&name(branch), at).await,
-            Op::Started { branch, puts, dropped } => self.started(&name(branch), &puts, dropped).await,
+            Op::Started { branch, puts, dropped } => Box::pin(self.started(&name(branch), &puts, dropped)).await,
             Op::Collect { keep } => self.collect(keep).await,
         }
     }

@@ -37,7 +37,12 @@ fn wide(from: i64, to: i64) -> RecordBatch {
     let text = noise(u64::try_from(from).unwrap() + 1).take(usize::try_from(to - from).unwrap());
     let columns: [(&str, ArrayRef); 2] = [
         ("id", Arc::new(Int64Array::from_iter_values(from..to))),
-        ("text", Arc::new(text.map(|n| Some(format!("{n:016x}{:016x}", n ^ 0x55))).collect::<StringArray>())),
+        (
+            "text",
+            Arc::new(
+                text.map(|n| Some(format!("{n:016x}{:016x}{:016x}", n ^ 0x55, n ^ 0xaa))).collect::<StringArray>(),
+            ),
+        ),
     ];
     RecordBatch::try_from_iter(columns).unwrap()
 }

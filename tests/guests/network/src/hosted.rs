@@ -100,6 +100,7 @@ fn tell(to: &str, name: &str) -> Result<String> {
 }
 
 /// Puts a secret, which it may see, wherever a plugin has words.
+#[expect(clippy::panic, reason = "it is to crash")]
 pub(crate) fn spread(name: &str, how: &str, messages: &mut Messages) -> Result<()> {
     let secret = Secret::named(name)?.reveal()?;
     match how {

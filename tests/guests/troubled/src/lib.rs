@@ -52,6 +52,7 @@ impl Script {
         self.behind(begin).into_iter().map(parsed).collect()
     }
 
+    #[expect(clippy::expect_used, reason = "it is to crash")]
     fn append(&self, file: &str, line: &str) -> usize {
         let path = format!("/{}/{file}", self.0);
         let mut open = fs::OpenOptions::new().create(true).append(true).open(&path).expect("a granted directory");

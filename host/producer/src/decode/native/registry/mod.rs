@@ -125,15 +125,17 @@ impl SchemaFormat {
 
 /// How a producer names the subject of a schema.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
 pub enum Strategy {
     /// `TOPIC-value`.
     #[default]
-    TopicName,
+    #[serde(rename = "topicName")]
+    Topic,
     /// The record's full name.
-    RecordName,
+    #[serde(rename = "recordName")]
+    Record,
     /// `TOPIC-` and the record's full name.
-    TopicRecordName,
+    #[serde(rename = "topicRecordName")]
+    TopicRecord,
 }
 
 impl RegistrySpec {
@@ -149,9 +151,9 @@ impl RegistrySpec {
         let record = self.record.as_deref();
         match (&self.subject, self.strategy) {
             (Some(subject), _) => Some(subject.clone()),
-            (None, Strategy::TopicName) => Some(format!("{topic}-value")).filter(|_| !topic.is_empty()),
-            (None, Strategy::RecordName) => record.map(str::to_owned),
-            (None, Strategy::TopicRecordName) => record.map(|record| format!("{topic}-{record}")),
+            (None, Strategy::Topic) => Some(format!("{topic}-value")).filter(|_| !topic.is_empty()),
+            (None, Strategy::Record) => record.map(str::to_owned),
+            (None, Strategy::TopicRecord) => record.map(|record| format!("{topic}-{record}")),
         }
     }
 
@@ -194,7 +196,7 @@ impl RegistrySpec {
             (Some(_), _, Some(_)) => return Err("set `token`, or `user` and `password`, not both".into()),
             _ => {}
         }
-        if self.strategy != Strategy::TopicName && self.subject.is_none() && self.record.is_none() {
+        if self.strategy != Strategy::Topic && self.subject.is_none() && self.record.is_none() {
             return Err(
                 "this `strategy` names subjects by their records; name the record with `record`, or set `subject`"
                     .into(),

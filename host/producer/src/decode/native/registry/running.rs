@@ -33,6 +33,12 @@ const MOST: usize = 256;
 /// What messages are decoded by: their schema, and which message of its file they are.
 type Key = (SchemaId, Vec<u32>);
 
+/// Messages by what decodes them, and faults of those that name nothing.
+type Groups = (Vec<(Key, Group)>, Vec<RowFault>);
+
+/// What decodes a message, and its bytes; or the code of what is wrong, and why.
+type Keyed<'a> = Result<(Key, &'a [u8]), (&'static str, String)>;
+
 /// A running `registry` decoder.
 #[derive(Debug)]
 pub(super) struct Registered {
@@ -80,7 +86,7 @@ impl Registered {
     }
 
     /// The messages by what decodes them, in the order in which each is first met, and those that name no schema.
-    fn groups(&self, messages: &Messages) -> Result<(Vec<(Key, Group)>, Vec<RowFault>), Error> {
+    fn groups(&self, messages: &Messages) -> Result<Groups, Error> {
         let (mut places, mut groups, mut faults) = (BTreeMap::new(), Vec::<(Key, Group)>::new(), Vec::new());
         let mut nulls = messages.nulls.iter().copied().peekable();
         for index in 0..messages.len() {
@@ -109,11 +115,7 @@ impl Registered {
     }
 
     /// What decodes the message at `index`, and its bytes without what names the schema.
-    fn key<'a>(
-        &self,
-        messages: &'a Messages,
-        index: usize,
-    ) -> Result<Result<(Key, &'a [u8]), (&'static str, String)>, Error> {
+    fn key<'a>(&self, messages: &'a Messages, index: usize) -> Result<Keyed<'a>, Error> {
         let frame = match Frame::of(messages, index) {
             Ok(frame) => frame,
             Err(why) => return Ok(Err(("registry.frame", why))),
