@@ -166,10 +166,12 @@ impl Reader for One {
             let text = if script.has("poison", partition, Some(offset)) { "nope".to_owned() } else { text };
             messages.add(offset, text.as_bytes()).timestamp_ms(made);
         }
-        let progress = match messages.is_empty() {
-            _ if end == latest && script.has("ended", partition, None) => Progress::Ended,
-            true => Progress::Idle,
-            false => Progress::More,
+        let progress = if end == latest && script.has("ended", partition, None) {
+            Progress::Ended
+        } else if messages.is_empty() {
+            Progress::Idle
+        } else {
+            Progress::More
         };
         Ok(Fetched { messages, next: Position::at(end), high_watermark: Some(latest), progress })
     }
