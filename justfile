@@ -83,7 +83,7 @@ power-loss images="12":
 # Fuzz targets, a seed an execution, on all cores and with checks of overflow: `./justw fuzz tar 1000000`. Those of CI are these.
 [group('check')]
 fuzz target="" executions="1000000" first="0":
-    checked=$(sed -n 's/^name = "\(.*\)"/\1/p' $(grep -l spout-fuzz host/*/Cargo.toml sdk-guest/codec/Cargo.toml plugins/*/Cargo.toml) \
+    checked=$(sed -n 's/^name = "\(.*\)"/\1/p' $(grep -l spout-fuzz host/*/Cargo.toml sdk-guest/Cargo.toml sdk-guest/codec/Cargo.toml plugins/*/Cargo.toml) \
         | sed 's/.*/--config profile.release.package.&.overflow-checks=true/'); \
     SPOUT_FUZZ={{ executions }}:{{ first }} cargo test --release --locked --workspace --lib $checked -- \
         --nocapture --test-threads 1 {{ if target == "" { "fuzz" } else { "::" + replace(target, "-", "_") } }}

@@ -58,6 +58,26 @@ impl Error {
     pub fn invalid_config(message: impl Into<String>) -> Self {
         Self::InvalidConfig { code: "settings".into(), message: message.into() }
     }
+
+    /// The same, and whose it is: an address or a name that the message begins with, unless it says it already.
+    ///
+    /// ```
+    /// use spout_guest::Error;
+    ///
+    /// let late = Error::retriable("broker.io", "it does not answer in time").of("broker:9092");
+    /// assert_eq!(late.to_string(), "broker.io: broker:9092: it does not answer in time");
+    /// assert_eq!(late.clone().of("broker:9092"), late);
+    /// ```
+    #[must_use]
+    pub fn of(mut self, whose: &str) -> Self {
+        match &mut self {
+            Self::Retriable { message, .. } | Self::Fatal { message, .. } if !message.contains(whose) => {
+                *message = format!("{whose}: {message}");
+            }
+            _ => {}
+        }
+        self
+    }
 }
 
 impl fmt::Display for Error {

@@ -4,6 +4,7 @@ use std::process::Output;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use spout_tests::Site;
 
 /// Six lines, each with another fate: rows, a dead letter, filtered rows of two handlers, a late one.
@@ -196,4 +197,39 @@ grants:
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success() && said.contains("measured: plugin count: keys 3"), "{said}");
     Ok(())
+}
+
+/// Whoever changes a count of a commit, with the checksum that goes with it, is found out.
+#[test]
+fn fsck_names_a_commit_whose_counts_were_changed() -> Result<()> {
+    let site = site("a", LINES, FATES)?;
+    site.ok(&["run", "a.yaml", "--until", "ended"])?;
+    let commit = site.json(&["list", "commit", "a"])?.remove(0)["id"].as_str().context("an id")?.to_owned();
+    let dir = std::path::Path::new(&site.store).join("repos/a/branches/master");
+    let holds = |path: &std::path::PathBuf| std::fs::read_to_string(path).is_ok_and(|text| text.contains("\"late\":{"));
+    let records = std::fs::read_dir(dir)?.filter_map(|entry| Some(entry.ok()?.path())).find(holds);
+    let record = records.context("the record of the commit")?;
+    let sound = std::fs::read_to_string(&record)?;
+    for (count, from, to, said) in [
+        ("messages", 6, 7, "1 messages or rows are not accounted for"),
+        ("rows", 2, 3, "1 messages or rows are accounted for that did not come"),
+        ("dead_letters", 1, 0, "1 messages or rows are not accounted for"),
+        ("dropped", 0, 4, "4 messages or rows are accounted for that did not come"),
+        ("empty", 0, 2, "2 messages or rows are accounted for that did not come"),
+        ("three", 1, 2, "1 messages or rows are accounted for that did not come"),
+        ("once", 1, 0, "1 messages or rows are not accounted for"),
+        ("made", 0, 3, "3 messages or rows are not accounted for"),
+    ] {
+        let (before, after) = (format!("\"{count}\":{from}"), format!("\"{count}\":{to}"));
+        let (head, counts) = sound.split_once("\"counts\":{").context("counts")?;
+        ensure!(counts.contains(&before), "{before} is not in {counts}");
+        let changed = format!("{head}\"counts\":{{{}", counts.replacen(&before, &after, 1));
+        let (body, _) = changed.rsplit_once("\"checksum\":\"").context("a checksum")?;
+        let sum: String =
+            Sha256::digest(format!("{body}\"checksum\":\"\"}}")).iter().map(|byte| format!("{byte:02x}")).collect();
+        std::fs::write(&record, format!("{body}\"checksum\":\"{sum}\"}}"))?;
+        site.fails(&["fsck"], 1, &["its counts do not add up", said, &commit])?;
+    }
+    std::fs::write(&record, sound)?;
+    site.ok(&["fsck"]).map(drop)
 }

@@ -198,3 +198,18 @@ fn every_code_has_a_page_and_every_page_a_code() -> Result<()> {
     ensure!(unused.is_empty(), "pages whose code nothing gives: {unused:?}");
     Ok(())
 }
+
+/// What a task logs names the pipeline that it works for: in these rooms a task is spawned for the one that its parent works for.
+#[test]
+fn tasks_know_whose_they_are() -> Result<()> {
+    let rooms = ["consumer", "node", "pipeline", "plugin", "producer", "repo", "wire"];
+    for (path, text) in host()? {
+        let room = path.split('/').next().unwrap_or_default();
+        let of_tests = path.contains("tests") || path.starts_with("plugin/src/sandbox/");
+        if rooms.contains(&room) && !of_tests {
+            let bare = code(&text).find(|line| line.contains("tokio::spawn(") || line.contains("task::spawn("));
+            ensure!(bare.is_none(), "{path}: {}; use spout_base::owner::spawn", bare.unwrap_or_default().trim());
+        }
+    }
+    Ok(())
+}

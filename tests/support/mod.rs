@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod bad_server;
 pub mod daemon;
 pub mod debian;
 pub mod door;

@@ -228,10 +228,13 @@ impl Shown {
     }
 }
 
-/// What is said of an update; nothing for those that only move the live line, and for errors, which are reported whole.
+/// What is said of an update; nothing for those that only move the live line, and for errors, which are reported whole or logged.
 fn lines(update: &Update) -> Vec<String> {
     vec![match update {
-        Update::Progress { .. } | Update::Metrics { last: false, .. } | Update::Failed { .. } => return Vec::new(),
+        Update::Progress { .. }
+        | Update::Metrics { last: false, .. }
+        | Update::Retrying { .. }
+        | Update::Failed { .. } => return Vec::new(),
         Update::Started { pipeline, head, took_over, partitions } => {
             let partitions = count(*partitions as u64, "partition");
             let start = match head {
@@ -265,9 +268,6 @@ fn lines(update: &Update) -> Vec<String> {
         }
         Update::Paused { pipeline } => {
             format!("{pipeline}: paused, everything read is committed; `spout pipeline resume {pipeline}` has it go on")
-        }
-        Update::Retrying { pipeline, error, code, after_ms } => {
-            format!("{pipeline}: [{code}] {error}; retrying in {:.1} s", *after_ms as f64 / 1000.0)
         }
         Update::Stopped { pipeline, counts, commits, reasons } => return closing(pipeline, counts, *commits, reasons),
     }]
@@ -306,7 +306,7 @@ mod tests {
         );
         check(
             Update::Retrying { pipeline: pipeline(), error: "gone".into(), code: "E0301".into(), after_ms: 1500 },
-            &["p: [E0301] gone; retrying in 1.5 s"],
+            &[],
         );
         check(rows(1), &[]);
         check(Update::Failed { pipeline: pipeline(), error: "gone".into(), code: "E0301".into() }, &[]);

@@ -3,17 +3,23 @@
 use std::{
     fmt,
     io::{self, IsTerminal as _, Write},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use spout_base::terminal;
+use spout_base::{owner, terminal};
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
 };
 use tracing_subscriber::{
     EnvFilter, Layer,
+    field::RecordFields,
+    fmt::{
+        FmtContext,
+        format::{DefaultFields, FormatEvent, FormatFields, Writer},
+    },
     layer::{Context, SubscriberExt as _},
+    registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 
@@ -51,11 +57,46 @@ pub fn start(json: bool, volume: Volume) {
         .with_target(false);
     // Only the first of a process counts.
     drop(if json {
-        lines.json().finish().with(Told).try_init()
+        lines.json().map_event_format(Owned).finish().with(Told).try_init()
     } else {
-        lines.compact().finish().with(Told).try_init()
+        lines.compact().fmt_fields(Owned(DefaultFields::new())).finish().with(Told).try_init()
     });
 }
+
+/// Lines or their fields, with the pipeline that the task works for where the event does not say one.
+#[derive(Debug)]
+struct Owned<F>(F);
+
+impl<'w, F: for<'a> FormatFields<'a>> FormatFields<'w> for Owned<F> {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut said = Fields::default();
+        fields.record(&mut said);
+        self.0.format_fields(writer.by_ref(), fields)?;
+        said.unsaid().map_or(Ok(()), |owner| write!(writer, " pipeline={owner:?}"))
+    }
+}
+
+impl<S, N, F> FormatEvent<S, N> for Owned<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    /// The line that is one object, with a field more.
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut said = Fields::default();
+        event.record(&mut said);
+        let Some(owner) = said.unsaid() else { return self.0.format_event(context, writer, event) };
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        let name = serde_json::to_string(&*owner).map_err(|_| fmt::Error)?;
+        // An event has a message at least, so another field follows.
+        write!(writer, "{}", line.replacen(FIELDS, &format!("{FIELDS}\"pipeline\":{name},"), 1))
+    }
+}
+
+/// How the fields of an event begin, in JSON.
+const FIELDS: &str = "\"fields\":{";
 
 type Around = Box<dyn Fn(&mut dyn FnMut()) + Send>;
 
@@ -84,9 +125,10 @@ impl<S: Subscriber> Layer<S> for Told {
         let Some(tell) = tell.as_ref() else { return };
         let mut fields = Fields::default();
         event.record(&mut fields);
-        if let Some(pipeline) = fields.pipeline {
+        let owner = fields.unsaid();
+        if let Some(pipeline) = fields.pipeline.as_deref().or(owner.as_deref()) {
             let level = event.metadata().level().as_str().to_ascii_lowercase();
-            tell(&pipeline, &level, &format!("{}{}", fields.message, fields.rest));
+            tell(pipeline, &level, &format!("{}{}", fields.message, fields.rest));
         }
     }
 }
@@ -97,6 +139,13 @@ struct Fields {
     pipeline: Option<String>,
     message: String,
     rest: String,
+}
+
+impl Fields {
+    /// The pipeline that the task works for, where nothing is said of one.
+    fn unsaid(&self) -> Option<Arc<str>> {
+        owner::pipeline().filter(|_| self.pipeline.is_none())
+    }
 }
 
 impl Visit for Fields {
@@ -173,6 +222,58 @@ mod tests {
         });
         *TELL.lock().unwrap() = None;
         assert_eq!(all.iter().collect::<Vec<_>>(), ["p warn slow today plugin=x rows=3", "p info fine"]);
+    }
+
+    /// What is written of two events, one of which says its pipeline, by a task that works for `p`.
+    fn written(json: bool) -> String {
+        #[derive(Clone, Default)]
+        struct Into(Arc<Mutex<Vec<u8>>>);
+        impl Write for Into {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let into = Into::default();
+        let to = into.clone();
+        let lines = tracing_subscriber::fmt().with_writer(move || to.clone()).with_target(false).without_time();
+        let lines: tracing::Dispatch = if json {
+            lines.json().map_event_format(Owned).finish().into()
+        } else {
+            lines.compact().fmt_fields(Owned(DefaultFields::new())).with_ansi(false).finish().into()
+        };
+        let say = async {
+            tracing::warn!(plugin = "x", "slow {}", "today");
+            tracing::info!(pipeline = "q", "fine");
+        };
+        tracing::dispatcher::with_default(&lines, || {
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+                owner::work_for("p", say).await;
+                tracing::warn!("nobody's");
+            });
+        });
+        let bytes = into.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn each_line_of_a_pipeline_names_it_once() {
+        let text = written(false);
+        assert_eq!(
+            text.lines().map(str::trim).collect::<Vec<_>>(),
+            [r#"WARN slow today plugin="x" pipeline="p""#, r#"INFO fine pipeline="q""#, "WARN nobody's",]
+        );
+        let pipelines: Vec<Option<String>> = written(true)
+            .lines()
+            .map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                assert!(line["fields"]["message"].is_string(), "{line}");
+                Some(line["fields"]["pipeline"].as_str()?.to_owned())
+            })
+            .collect();
+        assert_eq!(pipelines, [Some("p".into()), Some("q".into()), None]);
     }
 
     #[test]

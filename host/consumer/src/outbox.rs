@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_base::{
     clock::{self, Instant},
+    owner,
     panicked::caught,
 };
 use spout_data::{ByteSize, Period};
@@ -137,7 +138,7 @@ impl<P: Send + 'static> Outbox<P> {
         let stopped = Arc::<OnceLock<Instant>>::default();
         let (noted, stopping) = (Arc::clone(&stopped), hurry.clone());
         let delivering = run(consumer, deliver, parcels, Arc::clone(&room), (spec.timeout.0, hurry));
-        let task = Some(tokio::spawn(async move {
+        let task = Some(owner::spawn(async move {
             let mut delivering = pin!(delivering);
             tokio::select! {
                 biased;

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use spout_base::{
     error::{Coded, Kind, chain},
+    owner,
     panicked::caught,
 };
 use spout_plugin::Backoff;
@@ -63,7 +64,9 @@ impl Host {
             all.insert(parts.name.clone(), steering.clone());
             let RunOptions { until, json, memory_high, access } = options.clone();
             let config = RunConfig { until, json, memory_high, stop: CancellationToken::new(), access };
-            tasks.spawn(guard(parts, store.clone(), config, (steering, orders), updates.clone()));
+            let pipeline = parts.name.clone();
+            let guarded = guard(parts, store.clone(), config, (steering, orders), updates.clone());
+            tasks.spawn(async move { owner::work_for(&pipeline, guarded).await });
         }
         (Self { tasks, orders: Orders(Arc::new(all)) }, told)
     }
@@ -199,6 +202,7 @@ async fn supervise(
         }
         let pause = backoff.delay();
         let after_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(pipeline, code, ?pause, error = text, "the pipeline failed; starting it again");
         drop(updates.send(Update::Retrying { pipeline, error: text, code, after_ms }));
         if called_within(pause, &mut orders).await && steering.wanted() == Wanted::Stopped {
             return Err(error);

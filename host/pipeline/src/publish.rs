@@ -5,6 +5,7 @@ use std::time::Duration;
 use spout_base::{
     clock,
     error::{Coded, chain},
+    owner,
     panicked::{Panicked, caught},
 };
 use spout_repo::{Differences, Publication, Publisher, Repo};
@@ -39,7 +40,7 @@ impl Publishing {
         let task = (parts.spec.commit.publish == Publish::Delta).then(|| {
             let (moved, told) = watch::channel(());
             let publisher = Publisher::new(repo, &parts.spec.commit.branch).after_warning(&known.left_out);
-            (moved, tokio::spawn(caught(follow(pipeline.clone(), publisher, told))))
+            (moved, owner::spawn(caught(follow(pipeline.clone(), publisher, told))))
         });
         Self { pipeline, task }
     }

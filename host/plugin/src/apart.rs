@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use spout_base::owner;
 use tokio::{
     runtime::RuntimeFlavor,
     task::{JoinHandle, block_in_place},
@@ -72,7 +73,7 @@ impl<L: Live> Apart<L> {
             };
             Ok(call(live).await)
         };
-        let mut running = Running(tokio::spawn(blocking(work, self.task.threads())));
+        let mut running = Running(owner::spawn(blocking(work, self.task.threads())));
         let turns = self.task.quotas.turns(self.task.limits.processors());
         let leash = Leash::new(limit.saturating_add(SPARE), &self.task.draining, &turns).around(SPARE_AT_STOP);
         match leash.hold(&mut running.0).await {

@@ -64,7 +64,7 @@ pub(super) struct Held {
     settings: BTreeMap<String, String>,
     draining: CancellationToken,
     metrics: Metrics,
-    masks: Masks,
+    pub(super) masks: Masks,
     /// The keyed state of a handler.
     pub(super) keyed: Option<View>,
     /// What a self-driven spout or a transformer has.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, io, path::Path, time::Duration};
 
 use bytes::Bytes;
-use spout_base::scratch::Scratch;
+use spout_base::{owner, scratch::Scratch};
 use tokio::{
     sync::{oneshot, watch},
     time::{sleep, timeout},
@@ -83,7 +83,7 @@ impl Publisher {
                 let mut socket = RepSocket::new();
                 socket.bind(&address(&sync)).await.map_err(said)?;
                 let stop = stop.clone();
-                tokio::spawn(async move { stop.run_until_cancelled(greet(socket, hello)).await });
+                owner::spawn(async move { stop.run_until_cancelled(greet(socket, hello)).await });
                 Some(Front::listen(endpoint, &sync, HELLO, options.peers).await?)
             }
         };

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use spout_base::panicked::go_on;
+use spout_base::{owner, panicked::go_on};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, BufWriter},
     net::UnixStream,
@@ -226,7 +226,7 @@ impl Front {
         let endpoint = listener.endpoint()?;
         let stop = CancellationToken::new();
         let gate = Gate::new(endpoint.to_string(), "`maxPeers`", peers, DESCRIPTORS);
-        let accepting = tokio::spawn(accept((listener, gate), inner.to_owned(), cap, stop.clone()));
+        let accepting = owner::spawn(accept((listener, gate), inner.to_owned(), cap, stop.clone()));
         Ok(Self { endpoint, stop, accepting })
     }
 

@@ -3,7 +3,7 @@
 use std::{fmt, io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use spout_base::{clock, panicked::go_on, scratch::Scratch};
+use spout_base::{clock, owner, panicked::go_on, scratch::Scratch};
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::watch,
@@ -94,7 +94,7 @@ impl Subscriber {
         let (state, connected) = watch::channel(false);
         let dialling = dial(options.data.clone(), inner, options.cap, state);
         let token = stop.clone();
-        let dialling = tokio::spawn(async move { token.run_until_cancelled(dialling).await.unwrap_or(()) });
+        let dialling = owner::spawn(async move { token.run_until_cancelled(dialling).await.unwrap_or(()) });
         let (sync, name) = (options.sync.clone(), clock::nonce());
         Ok(Self { socket, sync, name, dialling, connected, unread: 0, _stop: stop.drop_guard(), _private: private })
     }
@@ -146,7 +146,7 @@ impl Subscriber {
     /// whenever it is asked for.
     fn greet(&self, sync: Endpoint) {
         let name = self.name.clone();
-        tokio::spawn(async move {
+        owner::spawn(async move {
             if let Err(error) = hello(&sync, name).await {
                 tracing::warn!(%sync, %error, "the handshake with the publisher failed; retrying when it asks again");
             }
@@ -172,7 +172,7 @@ async fn hello(sync: &Endpoint, name: String) -> io::Result<()> {
     let path = private.path().join("req");
     let listener = UnixListener::bind(&path)?;
     let outer = connect(sync).await?;
-    let relaying = tokio::spawn(async move {
+    let relaying = owner::spawn(async move {
         let (inner, _) = listener.accept().await?;
         relay(outer, inner, HELLO, None).await
     });

@@ -279,3 +279,21 @@ fn wrong_settings_and_checkpoints_are_refused() {
     let broken = Start::Checkpoint(Checkpoint { extra: Some(b"{}".to_vec()), ..Checkpoint::default() });
     assert!(matches!(open("a:1", broken, &[]), Err(Error::Fatal { .. })));
 }
+
+#[test]
+fn whatever_is_wrong_with_a_message_of_the_server_is_an_error_in_time() {
+    let rest = vec![say(message(1, false, Some("a"), b"one", 2)), hear(ACK)];
+    let (address, _methods) = server(vec![[consuming(), rest].concat()]);
+    let all = testing::spoilt(|| {
+        let mut amqp = open(&address, Start::Earliest, &[])?;
+        for _ in 0..20 {
+            let (messages, _) = amqp.next(LIMITS)?;
+            if !messages.is_empty() {
+                return Ok(messages.len());
+            }
+        }
+        Ok(0)
+    });
+    assert!(all.iter().filter(|one| one.outcome.is_err()).count() > 100, "{} were spoilt", all.len());
+    all.iter().for_each(|one| one.is_told_as(&["amqp."]));
+}

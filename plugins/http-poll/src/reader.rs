@@ -76,8 +76,10 @@ impl Reader {
         let request = Request { method: "GET", url, headers: &headers, body: &[] };
         let response = match self.client.send(&request) {
             Ok(response) => response,
-            Err(error @ (HttpError::Io(_) | HttpError::Protocol(_))) => return Err(self.backoff.again(error.into())),
-            Err(error) => return Err(error.into()),
+            Err(error @ (HttpError::Io(_) | HttpError::Protocol(_))) => {
+                return Err(self.backoff.again(Error::from(error).of(url)));
+            }
+            Err(error) => return Err(Error::from(error).of(url)),
         };
         match response.status {
             200..=299 | 304 => Ok(response),

@@ -177,3 +177,17 @@ fn wrong_settings_are_refused() {
         assert!(matches!(open(url, settings), Err(Error::InvalidConfig { .. })), "{url} {settings:?}");
     }
 }
+
+#[test]
+fn whatever_is_wrong_with_an_answer_is_an_error_in_time() {
+    let answers = Answers::default();
+    set(&answers, "/x", "200 OK\r\nETag: \"1\"", r#"{"items": [{"n":1}, {"n":2}], "next": "2"}"#);
+    set(&answers, "/x?cursor=2", "200 OK", r#"{"items": [3], "next": null}"#);
+    let url = server(&answers) + "/x";
+    let all = testing::spoilt(|| {
+        let mut reader = reader(&url, &[("mode", "cursor"), ("items", "/items"), ("field", "/next")]);
+        Ok(testing::read_all(&mut reader, &Position::default(), 100)?.0.len())
+    });
+    assert!(all.iter().filter(|one| one.outcome.is_err()).count() > 60, "{} were spoilt", all.len());
+    all.iter().for_each(|one| one.is_told_as(&["http."]));
+}

@@ -74,7 +74,7 @@ impl Connection {
         connection.send_in(API_VERSIONS, 0, until, None, ask_versions)?;
         let (input, _) = connection.answer(API_VERSIONS, until)?;
         let versions = Versions::read(input).map_err(|what| garbage(address, what))?;
-        connection.versions = Versions::checked(versions)?;
+        connection.versions = Versions::checked(versions).map_err(|error| error.of(address))?;
         sasl::authenticate(&mut connection, settings, until)?;
         Ok(connection)
     }
@@ -106,13 +106,13 @@ impl Connection {
 
     /// Sends a request that is to be answered by `until`.
     pub(crate) fn send(&mut self, api: Api, until: Instant, write: impl FnOnce(&mut Output, i16)) -> Result<()> {
-        let version = self.versions.best(api)?;
+        let version = self.versions.best(api).map_err(|error| error.of(&self.address))?;
         self.send_in(api, version, until, None, |out| write(out, version))
     }
 
     /// Sends a request whose body is bytes that end with a secret, which the host writes.
     pub(crate) fn send_secret(&mut self, api: Api, before: &[u8], secret: &Secret, until: Instant) -> Result<()> {
-        let version = self.versions.best(api)?;
+        let version = self.versions.best(api).map_err(|error| error.of(&self.address))?;
         self.send_in(api, version, until, Some(secret), |out| out.blob_before(before, secret.len()))
     }
 

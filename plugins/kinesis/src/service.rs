@@ -157,7 +157,7 @@ impl Service {
                 Error::Retriable { code, message, .. } if passes => {
                     self.again(&code, format!("{}: {message}", self.url))
                 }
-                error => error,
+                error => error.of(&self.url),
             })
         })
     }

@@ -66,6 +66,8 @@ pub struct Mqtt {
     ready: VecDeque<Message>,
     ready_bytes: usize,
     calm: Calm,
+    /// When the topics were asked for, until the broker answers that.
+    subscribing: Option<Instant>,
 }
 
 /// Whether the broker has nothing more for us.
@@ -114,6 +116,7 @@ impl Mqtt {
         let long = || Error::invalid_config("the topic is too long");
         let wanted = subscribe(SUBSCRIBE, &self.filters, *qos, *retained, version).ok_or_else(long)?;
         self.client.send(&wanted, until)?;
+        self.subscribing = Some(now());
         let mut others = self.place.filters.difference(&self.filters).peekable();
         if others.peek().is_some() {
             let unwanted = unsubscribe(UNSUBSCRIBE, others, version).ok_or_else(long)?;
@@ -132,7 +135,10 @@ impl Mqtt {
                 self.ready.push_back(message);
             }
             Packet::Release(number) => self.client.send(&complete(number), now() + PATIENCE)?,
-            Packet::Subscribed(SUBSCRIBE, codes) => self.subscribed(&codes)?,
+            Packet::Subscribed(SUBSCRIBE, codes) => {
+                self.subscribing = None;
+                self.subscribed(&codes)?;
+            }
             Packet::Unsubscribed => self.place.filters.clone_from(&self.filters),
             Packet::Pong => {}
             Packet::Connected(_) | Packet::Subscribed(..) | Packet::Disconnected(..) => {
@@ -218,6 +224,10 @@ impl Mqtt {
 
     /// There is nothing just now: whether that is all.
     fn progress(&mut self) -> Result<Progress> {
+        if self.subscribing.is_some_and(|since| now().saturating_duration_since(since) > PATIENCE) {
+            self.client.close();
+            return Err(self.client.again("mqtt.io", "it does not answer whether it takes the topics"));
+        }
         self.client.keep()?;
         if !self.entries.is_empty() {
             // The broker may wait for acknowledgments, as we do for the commit.
@@ -297,6 +307,7 @@ impl StreamConsumer for Mqtt {
             ready: VecDeque::new(),
             ready_bytes: 0,
             calm: Calm::Unknown,
+            subscribing: None,
         })
     }
 

@@ -332,3 +332,32 @@ fn wrong_settings_and_checkpoints_are_refused() {
     let user = open("127.0.0.1:1", Start::Earliest, &[("username", "me")]);
     assert!(user.unwrap().next(LIMITS).is_err());
 }
+
+#[test]
+fn whatever_is_wrong_with_a_message_of_the_broker_is_an_error_in_time() {
+    let script = vec![hear(HELLO), say(NEW), hear(SUBSCRIBE), say(TAKEN), publish(1, false, "one"), hear(ACK)];
+    let (address, _packets) = broker(vec![script]);
+    let all = testing::spoilt(|| {
+        let mut mqtt = open(&address, Start::Earliest, &[])?;
+        for _ in 0..20 {
+            let (messages, _) = mqtt.next(LIMITS)?;
+            if !messages.is_empty() {
+                return Ok(messages.len());
+            }
+        }
+        Ok(0)
+    });
+    assert!(all.iter().filter(|one| one.outcome.is_err()).count() > 50, "{} were spoilt", all.len());
+    all.iter().for_each(|one| one.is_told_as(&["mqtt."]));
+}
+
+#[test]
+fn a_broker_that_never_answers_the_subscription_is_not_idle() {
+    let network = testing::Network::new();
+    let peer = testing::Peer::new().hears("MQTT").says(NEW).whenever([PING, 0], PONG);
+    network.peer("broker:1883", peer);
+    let mut mqtt = open("broker:1883", Start::Earliest, &[]).unwrap();
+    let error = (0..1000).find_map(|_| mqtt.next(LIMITS).err()).expect("an error");
+    assert!(matches!(&error, Error::Retriable { code, .. } if code == "mqtt.io"), "{error}");
+    assert!(error.to_string().contains("broker:1883: it does not answer whether it takes the topics"), "{error}");
+}

@@ -65,6 +65,11 @@ impl Client {
         Self { server: Server::new("nats", address), username, max_message, link: None, connections: 0 }
     }
 
+    /// Where the server is.
+    pub(crate) fn address(&self) -> &str {
+        self.server.address()
+    }
+
     /// Which connection this is; a consumer lives no longer than its subscription.
     pub(crate) fn connection(&self) -> Option<u64> {
         self.link.as_ref().map(|_| self.connections)
@@ -88,8 +93,8 @@ impl Client {
                 .server
                 .again("unavailable", "JetStream does not answer; it may be starting, or not enabled"));
         }
-        let protocol = |_| Error::retriable("nats.protocol", format!("the answer of {subject} is not JSON"));
-        let answer: Answer = serde_json::from_slice(&message.payload).map_err(protocol)?;
+        let answer: Answer = serde_json::from_slice(&message.payload)
+            .map_err(|_| self.server.again("protocol", &format!("the answer of {subject} is not JSON")))?;
         match answer.error {
             None => Ok(Some(message.payload.to_vec())),
             Some(Refusal { code: 404, .. }) => Ok(None),

@@ -190,6 +190,18 @@ impl Durable {
         Ok(())
     }
 
+    /// Sees to it that messages wait, if the server has any.
+    fn fill(&mut self, limits: Limits, until: Instant) -> Result<()> {
+        if self.waiting.is_empty() {
+            self.look(until)?;
+            self.pull(self.count(limits), None, until)?;
+        }
+        if self.waiting.is_empty() && !limits.timeout.is_zero() {
+            self.pull(1, Some(limits.timeout), until)?;
+        }
+        Ok(())
+    }
+
     fn count(&self, limits: Limits) -> usize {
         (limits.bytes / self.average.max(1)).clamp(1, limits.messages.clamp(1, BATCH))
     }
@@ -233,13 +245,7 @@ impl StreamConsumer for Durable {
 
     fn next(&mut self, limits: Limits) -> Result<(Messages, Progress)> {
         let until = now() + limits.timeout + PATIENCE;
-        if self.waiting.is_empty() {
-            self.look(until)?;
-            self.pull(self.count(limits), None, until)?;
-        }
-        if self.waiting.is_empty() && !limits.timeout.is_zero() {
-            self.pull(1, Some(limits.timeout), until)?;
-        }
+        self.fill(limits, until).map_err(|error| error.of(self.client.address()))?;
         self.client.well();
         let (mut messages, mut bytes) = (Messages::default(), 0_usize);
         while messages.len() < limits.messages

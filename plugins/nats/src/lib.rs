@@ -8,6 +8,8 @@
 
 mod client;
 mod durable;
+#[cfg(test)]
+mod fuzz;
 mod protocol;
 mod reader;
 mod stream;
@@ -129,7 +131,8 @@ impl Source for Nats {
         for stream in &self.streams {
             let partition = Partition::named(stream.as_str());
             // One that is being made anew comes back; one that nobody has seen yet may be misspelt.
-            if !known.iter().any(|one| one.id == partition.id) && self.reader(stream).look(until)?.is_none() {
+            let looked = || self.reader(stream).look(until).map_err(|error| error.of(&self.settings.address));
+            if !known.iter().any(|one| one.id == partition.id) && looked()?.is_none() {
                 let what = format!("{} has no stream `{stream}`", self.settings.address);
                 return Err(Error::fatal("nats.stream", what));
             }

@@ -276,14 +276,21 @@ impl Reader {
     }
 }
 
-impl spout_guest::Reader for Reader {
-    fn fetch(&mut self, start: Position, limits: Limits) -> Result<Fetched> {
+impl Reader {
+    fn fetched(&mut self, start: &Position, limits: Limits) -> Result<Fetched> {
         let until = now() + limits.timeout + PATIENCE;
-        self.begin(&start, until)?;
+        self.begin(start, until)?;
         let mut batch = self.pull(self.count(limits), None, limits.bytes, until)?;
         self.sound(start.offset, &mut batch, until)?;
         self.client.well();
-        if batch.messages.is_empty() { self.idle(&start, limits, until) } else { self.answer(&start, batch) }
+        if batch.messages.is_empty() { self.idle(start, limits, until) } else { self.answer(start, batch) }
+    }
+}
+
+impl spout_guest::Reader for Reader {
+    fn fetch(&mut self, start: Position, limits: Limits) -> Result<Fetched> {
+        let fetched = self.fetched(&start, limits);
+        fetched.map_err(|error| error.of(self.client.address()))
     }
 }
 

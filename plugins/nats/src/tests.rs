@@ -117,3 +117,12 @@ fn wrong_settings_are_refused() {
         assert!(matches!(open(topic, subject), Err(Error::InvalidConfig { .. })), "{topic} {subject}");
     }
 }
+
+#[test]
+fn whatever_is_wrong_with_a_message_of_the_server_is_an_error_in_time() {
+    let next = "MSG a 2 $JS.ACK.S.c.1.5.1.1000000.0 2\r\nm1\r\nHMSG x 2 28 28\r\nNATS/1.0 404 No Messages\r\n\r\n\r\n";
+    let address = server(INFO, vec![PONG, STREAM, MADE, ("PUB $JS.API.CONSUMER.MSG", next)]);
+    let all = testing::spoilt(|| fetch(&address, Position::at(5)).map(|fetched| fetched.messages.len()));
+    assert!(all.iter().filter(|one| one.outcome.is_err()).count() > 100, "{} were spoilt", all.len());
+    all.iter().for_each(|one| one.is_told_as(&["nats."]));
+}

@@ -90,8 +90,10 @@ impl Bucket {
         let left = PATIENCE.min(self.until.saturating_duration_since(now()));
         match self.client.clone().timeout(left).send(&Request { method: "GET", url: &url, headers: &all, body: &[] }) {
             Ok(response) => Ok(response),
-            Err(error @ (HttpError::Io(_) | HttpError::Protocol(_))) => Err(self.backoff.again(error.into())),
-            Err(error) => Err(error.into()),
+            Err(error @ (HttpError::Io(_) | HttpError::Protocol(_))) => {
+                Err(self.backoff.again(Error::from(error).of(&self.endpoint)))
+            }
+            Err(error) => Err(Error::from(error).of(&self.endpoint)),
         }
     }
 

@@ -4,6 +4,8 @@
 //! the version (`ETag`) of that one, and every request asks for this version: bytes of two versions never mix.
 
 mod bucket;
+#[cfg(test)]
+mod fuzz;
 mod listing;
 mod open;
 mod place;

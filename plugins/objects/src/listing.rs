@@ -2,6 +2,9 @@
 
 use quick_xml::{Reader, events::Event};
 
+/// How deep elements may lie in each other: those that count are in the third.
+const DEEPEST: usize = 8;
+
 /// An object as it is listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Object {
@@ -32,6 +35,9 @@ pub(crate) fn parse(xml: &str) -> Result<Listing, String> {
                 let name = String::from_utf8_lossy(start.local_name().as_ref()).into_owned();
                 if path.is_empty() && name != "ListBucketResult" {
                     return Err(format!("it is a `{name}`"));
+                }
+                if path.len() == DEEPEST {
+                    return Err(format!("its elements lie more than {DEEPEST} deep"));
                 }
                 is_list = true;
                 if path.len() == 1 && name == "Contents" {

@@ -190,3 +190,18 @@ fn wrong_settings_are_refused() {
         assert!(matches!(open(topic, settings), Err(Error::InvalidConfig { .. })), "{topic} {settings:?}");
     }
 }
+
+#[test]
+fn whatever_is_wrong_with_an_answer_is_an_error_in_time() {
+    let stored = Stored::default();
+    put(&stored, "a", 1, b"1\n2\n");
+    put(&stored, "b.gz", 2, &gzip(b"3\n"));
+    let endpoint = service(&stored);
+    let all = testing::spoilt(|| {
+        let settings = testing::settings(&[("endpoint", endpoint.as_str()), ("every", "0")])?;
+        let mut reader = Objects::open("b/", settings)?.read(0)?;
+        Ok(testing::read_all(&mut reader, &Position::default(), 100)?.0.len())
+    });
+    assert!(all.iter().filter(|one| one.outcome.is_err()).count() > 60, "{} were spoilt", all.len());
+    all.iter().for_each(|one| one.is_told_as(&["http.", "objects."]));
+}

@@ -56,6 +56,16 @@ impl Postgres {
             Snapshot::Never => Place::slot(Lsn(0)),
         }
     }
+
+    /// Where the log ends.
+    fn end(&self) -> Result<Lsn> {
+        let mut session = Session::open(&self.settings, true, now() + CALL)?;
+        let (_, end) = catalog::system(&mut session)?;
+        // A slot that was advanced further by hand has nothing before that.
+        let slot = catalog::slot(&mut session, &self.settings)?;
+        session.close();
+        Ok(slot.map_or(end, |slot| slot.confirmed.max(end)))
+    }
 }
 
 impl SharedSource for Postgres {
@@ -75,12 +85,7 @@ impl SharedSource for Postgres {
         Ok(match at {
             Criteria::Earliest | Criteria::AtOffset(0) => Some(self.first().at(0)),
             Criteria::Latest => {
-                let mut session = Session::open(&self.settings, true, now() + CALL)?;
-                let (_, end) = catalog::system(&mut session)?;
-                // A slot that was advanced further by hand has nothing before that.
-                let slot = catalog::slot(&mut session, &self.settings)?;
-                session.close();
-                let end = slot.map_or(end, |slot| slot.confirmed.max(end));
+                let end = self.end().map_err(|error| error.of(&self.settings.address))?;
                 Some(Place::slot(end).at(end.0))
             }
             Criteria::AtOffset(_) | Criteria::AtTimeMs(_) => None,

@@ -144,10 +144,10 @@ impl Publication {
 
     fn one(&mut self, start: &Position, limits: Limits) -> Result<Fetched> {
         let answered = self.answer(start, limits);
-        if answered.is_err() {
+        answered.map_err(|error| {
             self.forget();
-        }
-        answered
+            error.of(&self.settings.address)
+        })
     }
 
     fn forget(&mut self) {

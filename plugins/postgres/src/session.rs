@@ -24,6 +24,10 @@ const ANSWER: Duration = Duration::from_secs(4);
 pub(crate) const WRITE: Duration = Duration::from_secs(3);
 /// Bytes of one read.
 const READ: usize = 256 << 10;
+/// After how many messages the clock is looked at.
+const LOOK: u32 = 256;
+/// Bytes of an answer that takes no time.
+const LARGEST: usize = 64 << 20;
 
 /// What holds for every session, so that a value is the same text wherever it comes from.
 const PARAMETERS: [(&str, &str); 12] = [
@@ -42,6 +46,9 @@ const PARAMETERS: [(&str, &str); 12] = [
     ("idle_in_transaction_session_timeout", "0"),
 ];
 
+/// What a row takes besides its values.
+const ROW: usize = 64;
+
 /// A row of a result, as text.
 pub(crate) type Row = Vec<Option<Bytes>>;
 
@@ -58,6 +65,8 @@ pub(crate) struct Session {
     running: bool,
     rows: VecDeque<Row>,
     failed: Option<Report>,
+    /// Messages that have come, of which the clock is looked at once in a while.
+    messages: u32,
     /// `server_version_num`, as far as the server says its version: 150003 for 15.3.
     pub(crate) version: u32,
 }
@@ -89,6 +98,7 @@ impl Session {
             running: true,
             rows: VecDeque::new(),
             failed: None,
+            messages: 0,
             version: 0,
         };
         let own = [("user", settings.user.as_str()), ("database", settings.database.as_str())];
@@ -133,11 +143,15 @@ impl Session {
         self.connection.write_all(bytes).map_err(|error| broken(&error))
     }
 
-    /// The next message of the server; `None` if it is not there by then.
+    /// The next message of the server; `None` if it is not there by then, or if the call has to be over, however much comes.
     ///
     /// # Errors
     /// The connection is gone, or what comes is no message.
     pub(crate) fn frame(&mut self, until: Instant) -> Result<Option<Frame>> {
+        self.messages = self.messages.wrapping_add(1);
+        if self.messages.is_multiple_of(LOOK) && now() >= self.call {
+            return Ok(None);
+        }
         loop {
             let long = frame::row_length(&self.buffer).filter(|length| *length > self.largest && self.version > 0);
             if let Some(length) = long {
@@ -226,10 +240,15 @@ impl Session {
     pub(crate) fn query(&mut self, what: &'static str, sql: &str) -> Result<Vec<Row>> {
         self.begin(what, sql)?;
         let until = self.soon();
-        let mut rows = Vec::new();
+        let (mut rows, mut left) = (Vec::new(), LARGEST);
         loop {
             match self.poll(until)? {
-                Polled::Row(row) => rows.push(row),
+                Polled::Row(row) => {
+                    let bytes = row.iter().flatten().map(Bytes::len).sum::<usize>() + ROW;
+                    left =
+                        left.checked_sub(bytes).ok_or_else(|| Wrong(format!("more than {LARGEST} bytes of rows")))?;
+                    rows.push(row);
+                }
                 Polled::Done => return Ok(rows),
                 Polled::Waiting => return Err(slow(what)),
             }

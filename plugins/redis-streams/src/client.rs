@@ -57,6 +57,11 @@ impl Client {
         Self { server: Server::new("redis", address), username, database, wire: None }
     }
 
+    /// Where the server is.
+    pub(crate) fn address(&self) -> &str {
+        self.server.address()
+    }
+
     /// Sends one command; its reply, which is no error.
     pub(crate) fn ask(&mut self, words: &[impl AsRef<[u8]>], until: Instant) -> Result<Value> {
         let reply = self.reply(words, SMALL, until).map_err(|failed| match failed {

@@ -262,6 +262,18 @@ impl Group {
         }
         Ok(())
     }
+
+    /// Sees to it that entries wait, if the server has any.
+    fn fill(&mut self, limits: Limits, until: Instant) -> Result<()> {
+        self.forget()?;
+        if self.waiting.is_empty() {
+            self.look(until)?;
+        }
+        if self.waiting.is_empty() && !self.own(limits, until)? {
+            self.new_ones(limits, until)?;
+        }
+        Ok(())
+    }
 }
 
 impl StreamConsumer for Group {
@@ -292,13 +304,7 @@ impl StreamConsumer for Group {
 
     fn next(&mut self, limits: Limits) -> Result<(Messages, Progress)> {
         let until = now() + limits.timeout + PATIENCE;
-        self.forget()?;
-        if self.waiting.is_empty() {
-            self.look(until)?;
-        }
-        if self.waiting.is_empty() && !self.own(limits, until)? {
-            self.new_ones(limits, until)?;
-        }
+        self.fill(limits, until).map_err(|error| error.of(self.client.address()))?;
         let (mut messages, mut bytes) = (Messages::default(), 0_usize);
         while messages.len() < limits.messages
             && let Some((key, entry)) = self.waiting.pop_front()

@@ -6,6 +6,8 @@
 
 mod client;
 mod entry;
+#[cfg(test)]
+mod fuzz;
 mod group;
 mod id;
 mod info;
@@ -54,7 +56,8 @@ impl SharedSource for RedisStreams {
 
     fn partitions(&mut self, _: &[Known], timeout: Duration) -> Result<Vec<Partition>> {
         let reader = &mut self.0;
-        let keys = reader.topic.keys(&mut reader.client, now() + timeout)?;
+        let keys = reader.topic.keys(&mut reader.client, now() + timeout);
+        let keys = keys.map_err(|error| error.of(reader.client.address()))?;
         Ok(keys.into_iter().map(Partition::named).collect())
     }
 

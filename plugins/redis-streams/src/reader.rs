@@ -211,10 +211,8 @@ impl Reader {
         let due = |one: &&Wanted| found.contains_key(&one.key) || old(&one.partition);
         wanted.iter().filter(due).map(|one| one.partition).collect()
     }
-}
 
-impl SharedReader for Reader {
-    fn fetch(&mut self, wanted: &[(u32, Position)], limits: Limits) -> Result<Vec<Answered>> {
+    fn answers(&mut self, wanted: &[(u32, Position)], limits: Limits) -> Result<Vec<Answered>> {
         let until = now() + limits.timeout + PATIENCE;
         self.learn(wanted, until)?;
         let (mut answers, mut asked) = (Vec::new(), Vec::new());
@@ -256,6 +254,13 @@ impl SharedReader for Reader {
         }
         metrics::set("behind", self.behind.values().sum::<u64>() as f64);
         Ok(answers)
+    }
+}
+
+impl SharedReader for Reader {
+    fn fetch(&mut self, wanted: &[(u32, Position)], limits: Limits) -> Result<Vec<Answered>> {
+        let answers = self.answers(wanted, limits);
+        answers.map_err(|error| error.of(self.client.address()))
     }
 }
 

@@ -258,3 +258,25 @@ fn what_was_deleted_is_acknowledged_and_what_others_left_is_claimed() {
     let error = group.next(LIMITS).unwrap_err().to_string();
     assert!(error.contains("redis.group"), "{error}");
 }
+
+#[test]
+fn whatever_is_wrong_with_a_reply_is_an_error_in_time() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut stream, mut asked) = (listener.accept().unwrap().0, [0; 4096]);
+        for reply in [entries(&["5-1", "6-0"]), info(2, "6-0", 2, "5-1", "6-0")] {
+            let read = stream.read(&mut asked).unwrap();
+            assert!(read > 0);
+            stream.write_all(&reply).unwrap();
+        }
+    });
+    let all = testing::spoilt(|| {
+        let settings = testing::settings(&[("address", address.as_str()), ("maxEntry", "10000")])?;
+        let mut reader = RedisStreams::open("s", settings)?.into_reader()?;
+        Ok(reader.fetch(&[(Partition::named("s").id, Position::at(0))], LIMITS)?.len())
+    });
+    assert!(all.iter().filter(|one| one.outcome.is_err()).count() > 60, "{} were spoilt", all.len());
+    all.iter().for_each(|one| one.is_told_as(&["redis."]));
+}

@@ -32,6 +32,8 @@
 mod body;
 mod client;
 pub(crate) mod connection;
+#[cfg(test)]
+mod fuzz;
 mod head;
 mod server;
 mod tcp;

@@ -8,6 +8,8 @@ pub(crate) mod network;
 #[cfg(not(target_arch = "wasm32"))]
 mod reading;
 #[cfg(not(target_arch = "wasm32"))]
+mod recorded;
+#[cfg(not(target_arch = "wasm32"))]
 mod repo;
 #[cfg(not(target_arch = "wasm32"))]
 mod running;
@@ -21,6 +23,7 @@ pub use self::{
     conformance::conformance,
     network::{Network, Peer},
     reading::{fetch, read_all, serve},
+    recorded::{Spoilt, spoilt},
     repo::{Repo, transform},
     running::{Running, Saved},
 };

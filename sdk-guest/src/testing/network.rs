@@ -23,6 +23,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::recorded::{Recorded, Turn};
+
 thread_local! {
     static STATE: RefCell<State> = RefCell::default();
 }
@@ -35,6 +37,9 @@ struct State {
     heard: BTreeMap<String, Vec<Rc<RefCell<Vec<u8>>>>>,
     /// How much time has passed that nobody waited for.
     skipped: Duration,
+    /// Whether there is the network of the machine behind it, of which all is written down.
+    records: bool,
+    recorded: BTreeMap<String, Vec<Rc<RefCell<Vec<Turn>>>>>,
 }
 
 /// What there is of the network for this thread, until it is dropped: nothing is reached but its peers.
@@ -59,6 +64,7 @@ pub struct Peer {
 enum Step {
     Say(VecDeque<u8>),
     Hear(Vec<u8>),
+    Take(usize),
     Delay(Duration),
     Close,
 }
@@ -69,6 +75,21 @@ impl Network {
     pub fn new() -> Self {
         STATE.set(State { open: true, ..State::default() });
         Self(PhantomData)
+    }
+
+    /// The network of the machine, whatever is said there being written down.
+    pub(super) fn recording() -> Self {
+        STATE.set(State { open: true, records: true, ..State::default() });
+        Self(PhantomData)
+    }
+
+    /// What was said, by address and connection.
+    pub(super) fn recorded(&self) -> BTreeMap<String, Vec<Vec<Turn>>> {
+        let whole = |turns: &Rc<RefCell<Vec<Turn>>>| turns.borrow().clone();
+        STATE.with_borrow(|state| {
+            let all = state.recorded.iter();
+            all.map(|(address, all)| (address.clone(), all.iter().map(whole).collect())).collect()
+        })
     }
 
     /// Has `peer` take the next connection to `address`, after those that were named for it before. Who connects when there is none is
@@ -129,6 +150,12 @@ impl Peer {
     pub fn whenever(mut self, bytes: impl AsRef<[u8]>, answer: impl AsRef<[u8]>) -> Self {
         self.rules.push((bytes.as_ref().to_vec(), answer.as_ref().to_vec()));
         self
+    }
+
+    /// Waits until so many bytes more were sent to it, whatever they are.
+    #[must_use]
+    pub fn takes(self, bytes: usize) -> Self {
+        self.then(Step::Take(bytes))
     }
 
     /// Does nothing for so long.
@@ -216,7 +243,7 @@ fn pass(time: Duration) {
 
 /// Lets time pass, where there is a network of this kind; whether there is.
 pub(crate) fn passes(time: Duration) -> bool {
-    let open = STATE.with_borrow(|state| state.open);
+    let open = STATE.with_borrow(|state| state.open && !state.records);
     if open {
         pass(time);
     }
@@ -233,6 +260,8 @@ pub(crate) struct Connection {
     heard: Rc<RefCell<Vec<u8>>>,
     used: usize,
     closed: bool,
+    /// The connection of the machine that it is in truth.
+    real: Option<Recorded>,
 }
 
 impl Connection {
@@ -242,16 +271,26 @@ impl Connection {
             if !state.open {
                 return None;
             }
+            if state.records {
+                let record = Rc::<RefCell<Vec<Turn>>>::default();
+                state.recorded.entry(to.to_owned()).or_default().push(Rc::clone(&record));
+                let real = Recorded::open(to, record);
+                return Some(real.map(|real| Self::to(to, plain, Peer::default(), Some(real))));
+            }
             let peers = state.peers.get_mut(to);
             let peer =
                 peers.and_then(|peers| if peers.front()?.again { peers.front().cloned() } else { peers.pop_front() });
             let Some(peer) = peer.filter(|peer| !peer.refuses) else {
                 return Some(Err(io::ErrorKind::ConnectionRefused.into()));
             };
-            let heard = Rc::<RefCell<Vec<u8>>>::default();
-            state.heard.entry(to.to_owned()).or_default().push(Rc::clone(&heard));
-            Some(Ok(Self { peer, address: to.to_owned(), plain, heard, used: 0, closed: false }))
+            let opened = Self::to(to, plain, peer, None);
+            state.heard.entry(to.to_owned()).or_default().push(Rc::clone(&opened.heard));
+            Some(Ok(opened))
         })
+    }
+
+    fn to(to: &str, plain: bool, peer: Peer, real: Option<Recorded>) -> Self {
+        Self { peer, address: to.to_owned(), plain, heard: Rc::default(), used: 0, closed: false, real }
     }
 
     pub(crate) fn start_tls(&mut self) -> bool {
@@ -285,6 +324,13 @@ impl Connection {
                     let found = place(&self.heard.borrow(), self.used, wanted);
                     self.used = found.ok_or_else(|| late(within))? + wanted.len();
                 }
+                Some(Step::Take(bytes)) => {
+                    let upto = self.used + *bytes;
+                    if self.heard.borrow().len() < upto {
+                        return Err(late(within));
+                    }
+                    self.used = upto;
+                }
                 Some(Step::Close) => {
                     self.closed = true;
                     return Ok(());
@@ -309,6 +355,9 @@ impl Connection {
     }
 
     pub(crate) fn receive(&mut self, most: usize, within: Duration) -> io::Result<Vec<u8>> {
+        if let Some(real) = &mut self.real {
+            return real.receive(most, within);
+        }
         self.advance(within)?;
         let most = most.min(self.peer.pieces.unwrap_or(usize::MAX));
         Ok(match self.peer.steps.front_mut() {
@@ -318,6 +367,9 @@ impl Connection {
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(real) = &mut self.real {
+            return real.send(bytes);
+        }
         if self.closed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
@@ -327,7 +379,10 @@ impl Connection {
 
     /// Whether a read would not wait.
     pub(crate) fn readable(&mut self) -> bool {
-        self.advance(Duration::ZERO).is_ok()
+        match &self.real {
+            Some(real) => real.readable(),
+            None => self.advance(Duration::ZERO).is_ok(),
+        }
     }
 }
 

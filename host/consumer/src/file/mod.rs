@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_base::{
     clock::{self, Instant},
+    owner,
     reach::Reach,
 };
 use spout_data::{Batch, ByteSize, Period};
@@ -174,7 +175,7 @@ impl FileConsumer {
         files.recover().await?;
         let files = Arc::new(Mutex::new(files));
         let every = spec.rotate.as_ref().and_then(|rotate| rotate.time);
-        let timer = every.filter(|_| !spec.whole()).map(|every| tokio::spawn(watch(Arc::clone(&files), every.0)));
+        let timer = every.filter(|_| !spec.whole()).map(|every| owner::spawn(watch(Arc::clone(&files), every.0)));
         Ok(Self { files, timer })
     }
 

@@ -17,7 +17,7 @@ use std::{
 };
 
 use arrow::array::RecordBatch;
-use spout_base::{clock, panicked::caught};
+use spout_base::{clock, owner, panicked::caught};
 use spout_data::{Batch, PartitionId, Position, Provenance};
 use spout_node::Chain;
 use spout_producer::{Boundary, Decoder, Fetched, Fetcher, Found, Member, Standings};
@@ -181,9 +181,9 @@ impl Lane {
         let committed = Hints::default();
         let fetching = Fetching { fetcher, found: more, hints: Arc::clone(&committed), raw, shared: shared.clone() };
         let passes_on = fetching.fetcher.passes_on();
-        let fetches = tokio::spawn(watched(shared.clone(), "the task that fetches", fetching.run()));
+        let fetches = owner::spawn(watched(shared.clone(), "the task that fetches", fetching.run()));
         let decoding = Decoding { decoder, member, chain, fetched, shared: shared.clone() };
-        tokio::spawn(watched(shared.clone(), "the task that decodes", decoding.run()));
+        owner::spawn(watched(shared.clone(), "the task that decodes", decoding.run()));
         Self { found, committed, last: passes_on.then_some(fetches) }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use spout_base::{clock, error::chain, panicked::caught};
+use spout_base::{clock, error::chain, owner, panicked::caught};
 use spout_node::SourceEvent;
 use spout_producer::Durable;
 use tokio::task::JoinHandle;
@@ -37,7 +37,7 @@ impl Run<'_> {
             faults: std::mem::take(&mut self.faults),
             at: clock::now(),
         };
-        self.committing = Some(tokio::spawn(commit(cut, self.parts.clone())));
+        self.committing = Some(owner::spawn(commit(cut, self.parts.clone())));
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use std::{
 use futures::future::BoxFuture;
 use spout_base::{
     clock::{self, Instant},
+    owner,
     panicked::go_on,
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
@@ -96,7 +97,7 @@ impl Names {
         let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| ErrorCode::TemporaryResolverFailure)?;
         let answer = self.resolver.resolve(name.clone(), self.threads.clone());
         let (policy, said) = (Arc::clone(policy), Arc::clone(&self.policy));
-        let task = tokio::spawn(async move {
+        let task = owner::spawn(async move {
             let answer = answer.await;
             drop(slot);
             let mut addresses = answer.map_err(|error| {

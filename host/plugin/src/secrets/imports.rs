@@ -81,6 +81,9 @@ impl HostSecret for Held {
     ) -> wasmtime::Result<Result<(), Failure>> {
         self.breathe();
         let bytes = self.granted(&secret)?.written(&form);
+        if matches!(form, Form::Base64(_)) {
+            self.masks.add_written(&bytes);
+        }
         let dialled = self.table.get_mut(&to)?;
         if let Some(why) = dialled.keeps_out() {
             return Ok(Err(why));

@@ -14,16 +14,32 @@ const SHORTEST: usize = 4;
 /// What stands in the place of a secret.
 const MASK: &str = "[secret]";
 
+/// Most texts that are looked for: a guest chooses what stands before a secret in base64, and so how many texts that makes.
+const MOST: usize = 256;
+
 /// The secrets of all instances of a plugin in a pipeline. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Masks(Arc<RwLock<Vec<Secret>>>);
 
 impl Masks {
-    /// Looks for `secret` from here on.
+    /// Looks for `secret` from here on, also as JSON has it.
     pub(crate) fn add(&self, secret: &Secret) {
+        self.look_for(secret.clone());
+        let quoted = serde_json::to_string(secret.reveal()).unwrap_or_default();
+        self.look_for(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned().into());
+    }
+
+    /// Looks for what was written of a secret: the peer may send that back.
+    pub(crate) fn add_written(&self, bytes: &[u8]) {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            self.look_for(text.to_owned().into());
+        }
+    }
+
+    fn look_for(&self, secret: Secret) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if secret.reveal().len() >= SHORTEST && !known.contains(secret) {
-            known.push(secret.clone());
+        if secret.reveal().len() >= SHORTEST && known.len() < MOST && !known.contains(&secret) {
+            known.push(secret);
             // One that contains another goes first.
             known.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
         }
@@ -72,6 +88,10 @@ mod tests {
             masks.add(&Secret::from(secret.to_owned()));
         }
         assert_eq!(masks.hide("s3cret, s3cret-and-more, abc"), "[secret], [secret], abc");
+        masks.add(&Secret::from("a\"b c\\d".to_owned()));
+        assert_eq!(masks.hide(r#"a"b c\d and {"pass":"a\"b c\\d"}"#), r#"[secret] and {"pass":"[secret]"}"#);
+        masks.add_written(b"dXNlcjpzM2NyZXQ=");
+        assert_eq!(masks.hide("Basic dXNlcjpzM2NyZXQ="), "Basic [secret]");
         let attribute = |name: &str, value: &[u8]| Attribute { first: 0, name: name.into(), value: value.into() };
         let mut all =
             [attribute("file", b"s3cret"), attribute("fault", b"x.y \xff s3cret"), attribute("fault", b"\xff")];

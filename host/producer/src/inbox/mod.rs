@@ -18,6 +18,7 @@ mod tests;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use spout_base::owner;
 use spout_data::ByteSize;
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -75,7 +76,7 @@ impl Inbox {
         task: impl FnOnce(Letterbox, CancellationToken) -> F,
     ) {
         if let Some(letterbox) = self.letterbox.take() {
-            self.task = Some(tokio::spawn(task(letterbox, self.stop.clone())));
+            self.task = Some(owner::spawn(task(letterbox, self.stop.clone())));
         }
     }
 

@@ -17,6 +17,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_base::{
+    owner,
     panicked::{Panicked, caught, go_on},
     secret::SecretSpec,
 };
@@ -142,7 +143,7 @@ impl ServiceSpec {
         let (pipeline, turn) = (pipeline.into(), Arc::default());
         let clients = Clients { pipeline, exposed, turn, identity, password };
         let accepting = accept((listener, gate), clients, drain.clone(), stop.clone());
-        let accepting = Some(tokio::spawn(caught(accepting)));
+        let accepting = Some(owner::spawn(caught(accepting)));
         Ok(Service { address, accepting, _stop: stop.drop_guard() })
     }
 
@@ -224,7 +225,7 @@ async fn accept(
             }
         };
         match admitted {
-            Ok(permit) => drop(connections.spawn(serve(stream, peer, clients.clone(), permit))),
+            Ok(permit) => drop(connections.spawn(owner::of_same(serve(stream, peer, clients.clone(), permit)))),
             Err(_) => drop(stream),
         }
     }

@@ -5,7 +5,7 @@ use std::{future::pending, net::SocketAddr, sync::Arc};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_base::{error::Coded as _, panicked::go_on, reach::Reach};
+use spout_base::{error::Coded as _, owner, panicked::go_on, reach::Reach};
 use spout_data::{Blobs, ByteSize, Period};
 use spout_wire::{Gate, Permit};
 use tokio::{
@@ -188,7 +188,7 @@ async fn accept(listener: TcpListener, gate: Gate, clients: Clients) {
             }
         };
         match admitted {
-            Ok(permit) => drop(connections.spawn(serve(stream, peer, clients.clone(), permit))),
+            Ok(permit) => drop(connections.spawn(owner::of_same(serve(stream, peer, clients.clone(), permit)))),
             Err(_) => {
                 if clients.spec.reply.is_some() {
                     drop(stream.try_write(b"error 0 too many clients; try again later\n"));
@@ -210,7 +210,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, clients: Clients, _permit: P
     drop(stream.set_nodelay(true));
     let (read, write) = stream.into_split();
     let (receipts, replies) = mpsc::channel(RECEIPTS);
-    let replying = tokio::spawn(answer(write, replies));
+    let replying = owner::spawn(answer(write, replies));
     let (pipeline, reply) = (clients.pipeline.clone(), clients.spec.reply);
     let ending = match receive(read, &clients, &receipts).await {
         Ok(()) => None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use spout_base::{clock, panicked::go_on, spill};
+use spout_base::{clock, owner, panicked::go_on, spill};
 use spout_data::{Advance, Counts, Marker, Part};
 use spout_format::sha256;
 use tokio::task::JoinHandle;
@@ -343,7 +343,7 @@ impl BranchWriter {
         }
         if self.checkpoint.is_none() && self.state.since >= EVERY {
             let frozen = self.state.freeze();
-            self.checkpoint = Some(tokio::spawn(async move {
+            self.checkpoint = Some(owner::spawn(async move {
                 let checkpoint = frozen.write_checkpoint().await?;
                 Ok((checkpoint, frozen.generations()))
             }));

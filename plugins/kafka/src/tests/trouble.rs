@@ -132,3 +132,15 @@ fn settings_that_make_no_sense_are_refused() {
     check(&with("auto.offset.reset", "latest"), "unknown field");
     assert!(Kafka::open("", settings(&with("client.id", "me")).unwrap()).is_err());
 }
+
+#[test]
+fn whatever_is_wrong_with_an_answer_is_an_error_in_time() {
+    let brokers = Brokers::start(1, [Log { batches: vec![batch(0, &["a", "b"])], ..Log::default() }]);
+    let all = spout_guest::testing::spoilt(|| {
+        let mut reader = source(&brokers).into_reader()?;
+        let found = reader.fetch(&[(0, Position::at(0))], LIMITS)?;
+        found.into_iter().map(|(_, one)| Ok(one?.messages.len())).sum::<Result<usize, Error>>()
+    });
+    assert!(all.iter().filter(|one| one.outcome.is_err()).count() > 60, "{} were spoilt", all.len());
+    all.iter().for_each(|one| one.is_told_as(&["kafka."]));
+}

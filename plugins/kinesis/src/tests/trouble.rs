@@ -191,3 +191,12 @@ fn wrong_settings_are_refused() {
         assert!(matches!(open(topic, settings), Err(Error::InvalidConfig { .. })), "{topic} {settings:?}");
     }
 }
+
+#[test]
+fn whatever_is_wrong_with_an_answer_is_an_error_in_time() {
+    let fake = Fake::start(&[0]);
+    fake.put(0, None, &[b"1", b"2"]);
+    let all = testing::spoilt(|| Ok(fetch(&mut fake.reader(), 0, &Position::default(), 10)?.messages.len()));
+    assert!(all.iter().filter(|one| one.outcome.is_err()).count() > 60, "{} were spoilt", all.len());
+    all.iter().for_each(|one| one.is_told_as(&["http.", "kinesis."]));
+}

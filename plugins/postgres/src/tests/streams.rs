@@ -153,3 +153,15 @@ fn messages_out_of_place_end_the_stream() {
         served.join().unwrap();
     }
 }
+
+#[test]
+fn whatever_is_wrong_with_a_message_of_the_server_is_an_error_in_time() {
+    let (settings, _served) = serve(End::Wait, vec![connection(&two_transactions(), alive(200, false))]);
+    let all = spout_guest::testing::spoilt(|| {
+        // Nobody knows yet that there is no TLS.
+        let mut reader = reader(Settings { clear: std::rc::Rc::default(), ..settings.clone() });
+        Ok(fetch(&mut reader, &start(), 100)?.messages.len())
+    });
+    assert!(all.iter().filter(|one| one.outcome.is_err()).count() > 60, "{} were spoilt", all.len());
+    all.iter().for_each(|one| one.is_told_as(&["postgres."]));
+}

@@ -8,6 +8,7 @@ use std::{
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
+use spout_base::owner;
 use spout_data::{Counts, Provenance};
 use spout_format::{Format, TableWriter};
 use spout_repo::{OpenCommit, PutMode, Savepoint, Uploaded, path};
@@ -171,7 +172,7 @@ impl GuestCommit {
         let upload =
             self.files.begin_upload(&path, how).map_err(|source| Error::commit("putting a file into", source))?;
         let (to, from) = tokio::io::duplex(PIPE);
-        let upload = Uploading(tokio::spawn(upload.write(from)));
+        let upload = Uploading(owner::spawn(upload.write(from)));
         Ok(FileWriter {
             to,
             upload,

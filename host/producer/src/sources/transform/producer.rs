@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use spout_base::owner;
 use spout_data::{Marker, PartitionId, Position};
 use spout_repo::Store;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -117,7 +118,7 @@ impl Producer for SpoutProducer {
         let Some(finished) = running.finished.take() else { return Box::new(Nobody) };
         let spout: Arc<dyn Spout> = Arc::from((self.make)(&running.commits));
         let (commits, on_exit, drained) = (running.commits.clone(), self.output.on_exit, self.drained.clone());
-        running.task = Some(tokio::spawn(supervise(Arc::clone(&spout), commits, on_exit, drained)));
+        running.task = Some(owner::spawn(supervise(Arc::clone(&spout), commits, on_exit, drained)));
         let (position, on_its_way) = (found.start.clone(), Arc::clone(&self.on_its_way));
         Box::new(SpoutFetcher { found, position, finished, current: None, on_its_way, spout })
     }

@@ -9,7 +9,10 @@ use reqwest::{
     redirect::Policy,
 };
 use serde::{Deserialize, de::DeserializeOwned};
-use spout_base::{bounded, clock, secret::SecretSpec};
+use spout_base::{
+    bounded, clock,
+    secret::{Secret, SecretSpec},
+};
 use spout_data::Period;
 
 use super::{RegistryError, RegistrySpec};
@@ -27,11 +30,16 @@ const AUTHORITIES: u64 = 4 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
+/// What is said of an answer that nobody can read.
+const NONE: &str = "its answer is not that of a registry";
+
 /// A registry.
 #[derive(Debug)]
 pub(super) struct Client {
     http: reqwest::Client,
     urls: Vec<Url>,
+    /// What it is sent to know us by, which it may send back.
+    shown: Vec<Secret>,
 }
 
 /// What a registry answers.
@@ -75,9 +83,11 @@ impl Client {
         }
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.schemaregistry.v1+json, application/json"));
-        if let Some(mut value) = authorization(spec, base)? {
+        let mut shown = Vec::new();
+        if let Some((mut value, secrets)) = authorization(spec, base)? {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
+            shown = secrets;
         }
         // A secret must not follow a redirect to somebody else.
         let builder = reqwest::Client::builder().default_headers(headers).redirect(Policy::none());
@@ -90,10 +100,10 @@ impl Client {
             builder = builder.tls_certs_only(authorities);
         }
         let http = builder.build().map_err(|error| wrong(format!("cannot create an HTTP client: {error}")))?;
-        Ok(Self { http, urls })
+        Ok(Self { http, urls, shown })
     }
 
-    /// What is at `path`; asks again for as long as `patience`, and once at least.
+    /// What is at `path`; asks again for as long as `patience`, and once at least, while what comes is not `sound`.
     ///
     /// # Errors
     /// The registry refuses to answer, or gives no answer all that time.
@@ -102,9 +112,10 @@ impl Client {
         path: &[&str],
         query: &[(&str, &str)],
         patience: Duration,
+        sound: impl Fn(&T) -> bool,
     ) -> Result<Answer<T>, Error> {
         let since = clock::now();
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut told) = (FIRST_PAUSE, false);
         let mut urls = self.urls.iter().cycle();
         loop {
             let Some(base) = urls.next() else { return Ok(Answer::Missing) };
@@ -116,6 +127,7 @@ impl Client {
                 url.query_pairs_mut().extend_pairs(query);
             }
             let what = match self.ask(&url).await {
+                Ok(Answer::Found(found)) if !sound(&found) => NONE.into(),
                 Ok(answer) => return Ok(answer),
                 Err(Trouble::Refused(what)) => return Err(RegistryError::Refused { url: url.into(), what }.into()),
                 Err(Trouble::Later(what)) => what,
@@ -125,7 +137,11 @@ impl Client {
                 let tried = Period(Duration::from_secs(tried.as_secs()));
                 return Err(RegistryError::Silent { url: url.into(), what, tried }.into());
             }
-            tracing::debug!(url = url.as_str(), what, "the registry does not answer; asking again");
+            if std::mem::replace(&mut told, true) {
+                tracing::debug!(url = url.as_str(), what, "the registry does not answer; asking again");
+            } else {
+                tracing::warn!(url = url.as_str(), what, "the registry does not answer; asking again");
+            }
             tokio::time::sleep(clock::jittered(pause)).await;
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
@@ -139,7 +155,7 @@ impl Client {
             StatusCode::OK => {
                 let bytes = body(response, MOST).await?;
                 let answer = serde_json::from_slice(&bytes);
-                answer.map(Answer::Found).map_err(|_| Trouble::Later("its answer is not that of a registry".into()))
+                answer.map(Answer::Found).map_err(|_| Trouble::Later(NONE.into()))
             }
             StatusCode::NOT_FOUND => {
                 let said = serde_json::from_slice::<Said>(&body(response, MOST_SAID).await?).unwrap_or_default();
@@ -154,6 +170,7 @@ impl Client {
             ))),
             status if status.is_redirection() => {
                 let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("somewhere else");
+                let to = self.shown.iter().fold(to.to_owned(), |to, secret| to.replace(secret.reveal(), "[secret]"));
                 let to: String = to.chars().take(200).collect();
                 Err(Trouble::Refused(format!("it redirects to {to}; name in `url` where the registry is")))
             }
@@ -166,24 +183,32 @@ impl Client {
     }
 }
 
-fn authorization(spec: &RegistrySpec, base: &Path) -> Result<Option<HeaderValue>, Error> {
+/// The header that says who asks, and what of it nobody may see.
+fn authorization(spec: &RegistrySpec, base: &Path) -> Result<Option<(HeaderValue, Vec<Secret>)>, Error> {
     let read = |key: &str, secret: &SecretSpec| {
         let failed = |reason| Error::Secret { key: format!("decoder.{key}"), reason };
         secret.read(base).map_err(failed)
     };
-    let text = match (&spec.user, &spec.password, &spec.token) {
+    let (scheme, shown, secret) = match (&spec.user, &spec.password, &spec.token) {
         (Some(user), Some(password), _) => {
             use base64::Engine as _;
             let password = read("password", password)?;
             let pair = format!("{user}:{}", password.reveal());
-            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+            ("Basic", Secret::from(base64::engine::general_purpose::STANDARD.encode(pair)), password)
         }
-        (_, _, Some(token)) => format!("Bearer {}", read("token", token)?.reveal()),
+        (_, _, Some(token)) => {
+            let token = read("token", token)?;
+            ("Bearer", token.clone(), token)
+        }
         _ => return Ok(None),
     };
+    let text = format!("{scheme} {}", shown.reveal());
     let wrong =
         |_| Error::Secret { key: "decoder.token".into(), reason: "it has characters that no header may have".into() };
-    HeaderValue::try_from(text).map(Some).map_err(wrong)
+    let value = HeaderValue::try_from(text).map_err(wrong)?;
+    // What is shorter stands in half of all texts.
+    let secrets = [shown, secret].into_iter().filter(|secret| secret.reveal().len() >= 4).collect();
+    Ok(Some((value, secrets)))
 }
 
 /// At most `most` bytes of a body.

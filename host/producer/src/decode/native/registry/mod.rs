@@ -15,6 +15,8 @@ mod avro;
 mod client;
 mod error;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod json;
 mod keep;
 mod protobuf;

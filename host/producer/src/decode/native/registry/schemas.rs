@@ -64,6 +64,12 @@ pub(super) struct Described {
 }
 
 impl Described {
+    /// Whether it can be what a registry has: all that is no Protobuf was JSON when it was registered.
+    pub(super) fn is_sound(&self) -> bool {
+        let json = !matches!(self.format(), Ok(Format::Protobuf) | Err(_));
+        !json || serde_json::from_str::<serde::de::IgnoredAny>(&self.schema).is_ok()
+    }
+
     /// # Errors
     /// A format that nobody here reads.
     pub(super) fn format(&self) -> Result<Format, String> {

@@ -190,7 +190,7 @@ impl Shelf {
 
     /// The schema at `path`, with all that it refers to.
     async fn described(&self, path: &[&str], patience: Patience) -> Result<Verdict, Error> {
-        let Answer::Found(described) = self.client.get::<Described>(path, &[], patience.time()).await? else {
+        let Answer::Found(described) = self.client.get(path, &[], patience.time(), Described::is_sound).await? else {
             return Ok(Verdict::Missing(clock::now()));
         };
         let format = match described.format() {
@@ -220,7 +220,7 @@ impl Shelf {
             return Ok(Some(text));
         }
         let query: Vec<(&str, &str)> = query.iter().copied().chain([("format", "serialized")]).collect();
-        Ok(match self.client.get::<Described>(path, &query, patience.time()).await? {
+        Ok(match self.client.get::<Described>(path, &query, patience.time(), |_| true).await? {
             Answer::Found(described) => Some(described.schema),
             Answer::Missing => None,
         })
@@ -251,7 +251,8 @@ impl Shelf {
             let (path, query) = (["subjects", subject.as_str(), "versions", &number], [("deleted", "true")]);
             let missing =
                 || format!("its schema refers to version {version} of {subject}, which the registry does not have");
-            let Answer::Found(described) = self.client.get::<Described>(&path, &query, patience.time()).await? else {
+            let sound = |described: &Described| format == Format::Protobuf || described.is_sound();
+            let Answer::Found(described) = self.client.get(&path, &query, patience.time(), sound).await? else {
                 return Ok(Err(missing()));
             };
             open.extend(described.references.unwrap_or_default());

@@ -241,6 +241,9 @@ async fn a_hostile_registry_is_an_error_that_says_what_it_does() {
     check(b"".to_vec(), "E0377", "").await;
     check(response("200 OK", "<html>"), "E0377", "not that of a registry").await;
     check(response("200 OK", &"[".repeat(1 << 20)), "E0377", "not that of a registry").await;
+    check(response("200 OK", r#"{"schema":"<html>"}"#), "E0377", "not that of a registry").await;
+    check(response("200 OK", r#"{"schema":"{\"type\":","schemaType":"JSON"}"#), "E0377", "not that of a registry")
+        .await;
     check(response("404 Not Found", ""), "E0377", "without saying").await;
     check(response("500 Oops", ""), "E0377", "500").await;
     check(response("401 Unauthorized", ""), "E0378", "check `user`").await;
@@ -273,6 +276,16 @@ async fn who_asks_is_said_and_never_shown() {
     assert_eq!(proofs, ["Basic bWU6czNjcmV0", "Bearer s3cret"]);
     let shown = format!("{:?}", with(r#","token":{"file":"password"}"#).shelf().unwrap());
     assert!(!shown.contains("s3cret"), "{shown}");
+    // Nor is it where the registry sends it back.
+    for (who, said) in [
+        (r#","user":"me","password":{"file":"password"}"#, "pass=s3cret&proof=bWU6czNjcmV0"),
+        (r#","token":{"file":"password"}"#, "token=s3cret"),
+    ] {
+        let back = format!("HTTP/1.1 302 Found\r\nlocation: /login?{said}\r\ncontent-length: 0\r\n\r\n");
+        server.at("/schemas/ids/1", vec![back.into_bytes()]);
+        let error = fails(&with(who), messages(&[framed(1, b"")], None)).await.to_string();
+        assert!(error.contains("=[secret]") && !error.contains("s3cret") && !error.contains("bWU6"), "{error}");
+    }
     let gone = with(r#","token":{"file":"nowhere"}"#).shelf().unwrap_err().to_string();
     assert!(gone.contains("decoder.token"), "{gone}");
 }

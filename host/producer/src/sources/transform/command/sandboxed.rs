@@ -1,6 +1,7 @@
 //! A command that is a plugin: it runs in the sandbox, and writes to an output that is never on a disk.
 
 use async_trait::async_trait;
+use spout_base::owner;
 use spout_plugin::{Command, Output, Start, Task};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -47,7 +48,7 @@ impl SandboxedCommand {
         let (stdin, pfs) = (self.invocation.input().into(), pfs.path().to_owned());
         let opened = Command::open(self.task.clone(), Start { args, stdin, pfs, standard }).await;
         let (command, outputs) = opened.map_err(|error| self.crashed(error))?;
-        Ok((Running(tokio::spawn(command.run())), outputs))
+        Ok((Running(owner::spawn(command.run())), outputs))
     }
 }
 
