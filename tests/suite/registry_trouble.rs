@@ -141,7 +141,7 @@ fn no_message_is_lost_or_set_aside_because_of_the_registry() -> Result<()> {
 producer:
   stream: {{plugin: files, topic: in, settings: {{whole: true}}, discoverEvery: 50ms, fetch: {{timeout: 50ms}}}}
   decoder: {{type: registry, url: \"{}\", schema: {{id: int64}}}}
-commit: {{path: /t/, flush: {{rows: 7}}}}
+commit: {{path: /t/, flush: {{rows: 7, time: 50ms}}}}
 errors: {{decode: dead-letter}}
 grants: {{files: {{dirs: {{in: ./in}}}}}}
 ",
