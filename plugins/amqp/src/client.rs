@@ -11,12 +11,16 @@ use spout_guest::{
 
 use crate::{
     frame::{Assembly, Frame, LONGEST, Taken, Wrong, frame},
-    method::{self, Closed, GREETING, HEARTBEAT, Method},
+    method::{self, Begin, Closed, GREETING, HEARTBEAT, Method},
     settings::{Mechanism, Settings},
 };
 
 /// How long the server may take for an answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// After how long without a message a stream may be taken to have none.
+pub(crate) const QUIET: Duration = Duration::from_secs(1);
+/// How long more messages are waited for once there is one.
+pub(crate) const LINGER: Duration = Duration::from_millis(2);
 
 /// A server, and the connection to it if there is one.
 #[derive(Debug)]
@@ -66,21 +70,42 @@ impl Client {
         self.link = None;
     }
 
+    /// Ends the connection with a word.
+    pub(crate) fn leave(&mut self) {
+        // The server finds out by itself otherwise.
+        drop(self.send(method::close(), now() + PATIENCE));
+        self.link = None;
+    }
+
     /// It went well: the next trouble is waited out from the shortest wait on.
     pub(crate) fn well(&mut self) {
         self.backoff.reset();
     }
 
-    /// Connects, and asks for the messages of the queue.
-    pub(crate) fn connect(&mut self) -> Result<()> {
-        let done = self.begin(now() + PATIENCE);
+    /// Connects, and asks for the messages of the queue, of a stream from there on; at most `ahead` of them come before one of them is
+    /// acknowledged.
+    pub(crate) fn connect(&mut self, from: Option<Begin>, ahead: u16) -> Result<()> {
+        let until = now() + PATIENCE;
+        let done = self.begin(until).and_then(|_| {
+            self.ask(method::limit(ahead), &Method::Limited, until)?;
+            self.ask(method::consume(&self.queue, from), &Method::Consuming, until)
+        });
         if done.is_err() {
             self.link = None;
         }
         done
     }
 
-    fn begin(&mut self, until: Instant) -> Result<()> {
+    /// Connects, and sees whether there is the queue: how many messages it has, as the server counts them now and then.
+    pub(crate) fn count(&mut self) -> Result<u32> {
+        let count = self.begin(now() + PATIENCE);
+        if count.is_err() {
+            self.link = None;
+        }
+        count
+    }
+
+    fn begin(&mut self, until: Instant) -> Result<u32> {
         let wire = Wire::connect(&self.settings.address, until).map_err(|error| self.trouble(&error))?;
         self.connections += 1;
         let (sent, heard) = (now(), now());
@@ -102,10 +127,9 @@ impl Client {
         self.ask(method::open(&self.settings.vhost), &Method::Opened, until)?;
         self.ask(method::open_channel(), &Method::ChannelOpened, until)?;
         self.send(method::look(&self.queue), until)?;
-        let Method::Declared(_) = self.answer(until)? else { return Err(self.unexpected()) };
+        let Method::Declared(count) = self.answer(until)? else { return Err(self.unexpected()) };
         self.found = true;
-        self.ask(method::limit(self.settings.prefetch), &Method::Limited, until)?;
-        self.ask(method::consume(&self.queue), &Method::Consuming, until)
+        Ok(count)
     }
 
     /// Says who we are. The host writes the password: it is never here.
@@ -266,12 +290,14 @@ impl Client {
         let what = format!("the server ends the {}: {text}", if *whole { "connection" } else { "channel" });
         match code {
             403 => self.fatal("amqp.denied", &what),
-            // One that was there comes back, perhaps.
-            404 if self.found => self.again("amqp.queue", &what),
+            // One that was there comes back, perhaps; and a server that starts has not found its own yet.
+            404 if self.found || text.contains("inaccessible") => self.again("amqp.queue", &what),
             404 => self.fatal("amqp.queue", &what),
             402 | 530 => self.fatal("amqp.refused", &what),
-            540 => {
-                self.fatal("amqp.refused", &format!("{what}; a stream is no queue, and cannot be read by this plugin"))
+            // A stream, asked for without an offset; a queue, with one.
+            540 => self.fatal("amqp.stream", &format!("{what}; a stream is read without `consumerType: acked`")),
+            406 if text.contains("invalid arg") => {
+                self.fatal("amqp.stream", &format!("{what}; a queue is read with `consumerType: acked`"))
             }
             _ => self.again("amqp.unavailable", &what),
         }

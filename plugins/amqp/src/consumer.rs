@@ -3,25 +3,21 @@
 use std::{
     collections::VecDeque,
     hash::{BuildHasher as _, RandomState},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use serde::{Deserialize, Serialize};
 use spout_guest::{Checkpoint, Error, Limits, Messages, Progress, Result, Start, StreamConsumer, now, warn};
 
 use crate::{
-    client::{Client, PATIENCE},
+    client::{Client, LINGER, PATIENCE},
     frame::{Message, Taken},
-    method::Method,
+    method::{Method, STREAM_OFFSET},
     settings::Settings,
 };
 
-/// How long more messages are waited for once there is one.
-const LINGER: Duration = Duration::from_millis(2);
 /// Most bytes of messages that may come while the server takes acknowledgments.
 const AHEAD: usize = 32 << 20;
-/// The header that only messages of a stream have.
-const STREAM: &str = "x-stream-offset";
 
 /// Where the stream is, as its checkpoints say it.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -66,7 +62,7 @@ impl Amqp {
         // What was not returned comes again.
         self.ready.clear();
         (self.ready_bytes, self.asked, self.length) = (0, 0, None);
-        self.client.connect()
+        self.client.connect(None, self.settings.prefetch)
     }
 
     /// Takes in what comes next; whether something did.
@@ -107,11 +103,11 @@ impl Amqp {
         };
         let properties = &message.properties;
         let header = |wanted: &str| properties.headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
-        if header(STREAM).is_some() {
+        if header(STREAM_OFFSET).is_some() {
             // Its messages are not handed out again: what was not committed at a crash would be lost.
             return Err(Error::fatal(
                 "amqp.stream",
-                "the queue is a stream, which cannot be acknowledged; name a queue",
+                "the queue is a stream, which cannot be acknowledged; leave `consumerType: acked` out",
             ));
         }
         let said = match &self.settings.id {
@@ -130,7 +126,8 @@ impl Amqp {
                 format!("{:x}-{}", self.place.instance, self.place.count).into_bytes()
             }
         };
-        write(message, self.place.count, &id, self.settings.routing_key_as_key, messages);
+        let added = messages.add(self.place.count, &message.body).partition(0).id(&id);
+        message.describe(added, self.settings.routing_key_as_key);
         self.place.count += 1;
         self.entries.push_back(Entry { count: self.place.count, connection, tag: message.delivery.tag });
         Ok(())
@@ -171,39 +168,6 @@ impl Amqp {
         }
         self.length = None;
         Ok(())
-    }
-}
-
-/// Adds a message with all that it has.
-fn write(message: &Message, offset: u64, id: &[u8], routing_key_as_key: bool, messages: &mut Messages) {
-    let (delivery, properties) = (&message.delivery, &message.properties);
-    let mut added = messages.add(offset, &message.body).partition(0).id(id);
-    if routing_key_as_key {
-        added = added.key(delivery.routing_key.as_bytes());
-    }
-    if let Some(seconds) = properties.timestamp {
-        added = added.timestamp_ms(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000));
-    }
-    added = added.header("exchange", delivery.exchange.as_bytes());
-    added = added.header("routing-key", delivery.routing_key.as_bytes());
-    if delivery.again {
-        added = added.header("redelivered", b"true");
-    }
-    for (name, value) in [
-        ("content-type", &properties.content_type),
-        ("content-encoding", &properties.content_encoding),
-        ("correlation-id", &properties.correlation_id),
-        ("reply-to", &properties.reply_to),
-        ("type", &properties.kind),
-        ("user-id", &properties.user_id),
-        ("app-id", &properties.app_id),
-    ] {
-        if let Some(value) = value {
-            added = added.header(name, value.as_bytes());
-        }
-    }
-    for (name, value) in &properties.headers {
-        added = added.header(name, value);
     }
 }
 

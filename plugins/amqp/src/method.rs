@@ -91,6 +91,8 @@ impl Method {
     }
 }
 
+/// Where messages of a stream are asked for from, and the header that says where they are.
+pub(crate) const STREAM_OFFSET: &str = "x-stream-offset";
 /// The first bytes of a connection: the version.
 pub(crate) const GREETING: &[u8] = b"AMQP\0\0\x09\x01";
 /// A sign of life.
@@ -160,14 +162,51 @@ pub(crate) fn limit(prefetch: u16) -> Option<Vec<u8>> {
     framed(1, &body)
 }
 
-/// Asks for the messages of the queue, each to be acknowledged.
-pub(crate) fn consume(queue: &str) -> Option<Vec<u8>> {
+/// Where messages of a stream are asked for from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// The first that there is.
+    First,
+    /// The first of those that were written last, together.
+    Last,
+    /// The one with this offset, or the next that there is.
+    Offset(u64),
+    /// The first of those that were written together at or after this second since 1970.
+    Second(u64),
+}
+
+/// Asks for the messages of the queue, each to be acknowledged; those of a stream from there on.
+pub(crate) fn consume(queue: &str, from: Option<Begin>) -> Option<Vec<u8>> {
+    let mut arguments = Vec::new();
+    if let Some(from) = from {
+        put_short(&mut arguments, STREAM_OFFSET)?;
+        match from {
+            Begin::First | Begin::Last => {
+                arguments.push(b'S');
+                put_long(&mut arguments, if from == Begin::First { b"first" } else { b"last" })?;
+            }
+            Begin::Offset(offset) => {
+                arguments.push(b'l');
+                arguments.extend(i64::try_from(offset).ok()?.to_be_bytes());
+            }
+            Begin::Second(second) => {
+                arguments.push(b'T');
+                arguments.extend(second.to_be_bytes());
+            }
+        }
+    }
     let mut body = method(60, 20);
     body.extend([0, 0]);
     put_short(&mut body, queue)?;
     put_short(&mut body, "spout")?;
-    body.extend([0, 0, 0, 0, 0]);
+    body.push(0);
+    put_long(&mut body, &arguments)?;
     framed(1, &body)
+}
+
+/// Ends the connection; nothing is wrong.
+pub(crate) fn close() -> Option<Vec<u8>> {
+    framed(0, &[&method(10, 50)[..], &200_u16.to_be_bytes(), &[0; 5]].concat())
 }
 
 /// Acknowledges the message with this tag and all before it.
@@ -221,7 +260,19 @@ mod tests {
         }
         assert_eq!(acknowledge(258).unwrap(), b"\x01\0\x01\0\0\0\x0d\0\x3c\0\x50\0\0\0\0\0\0\x01\x02\x01\xce");
         assert_eq!(look("q").unwrap(), b"\x01\0\x01\0\0\0\x0d\0\x32\0\x0a\0\0\x01q\x01\0\0\0\0\xce");
-        assert_eq!(consume(&"q".repeat(256)), None);
+        assert_eq!(consume(&"q".repeat(256), None), None);
+        let ask = |from| consume("q", from).unwrap()[7..].escape_ascii().to_string();
+        let head = r"\x00<\x00\x14\x00\x00\x01q\x05spout\x00\x00\x00\x00";
+        assert_eq!(ask(None), format!(r"{head}\x00\xce"));
+        for (from, size, rest) in [
+            (Begin::First, r"\x1a", r"S\x00\x00\x00\x05first"),
+            (Begin::Last, r"\x19", r"S\x00\x00\x00\x04last"),
+            (Begin::Offset(258), r"\x19", r"l\x00\x00\x00\x00\x00\x00\x01\x02"),
+            (Begin::Second(3), r"\x19", r"T\x00\x00\x00\x00\x00\x00\x00\x03"),
+        ] {
+            assert_eq!(ask(Some(from)), format!(r"{head}{size}\x0fx-stream-offset{rest}\xce"));
+        }
+        assert_eq!(consume("q", Some(Begin::Offset(u64::MAX))), None);
         let (head, tail) = start_ok("PLAIN", "\0me\0", 3).unwrap();
         let size = u32::from_be_bytes(head[3..7].try_into().unwrap()) as usize;
         assert_eq!(size, head.len() - 7 + 3 + tail.len() - 1);

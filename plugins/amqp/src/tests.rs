@@ -10,6 +10,8 @@ use std::{
 
 use spout_guest::{Checkpoint, Error, Limits, Messages, Progress, Result, Start, StreamConsumer as _, testing};
 
+mod stream;
+
 use super::*;
 use crate::frame::tests::{framed, message};
 
@@ -89,19 +91,24 @@ fn server(scripts: Vec<Vec<Step>>) -> (String, Receiver<Vec<u8>>) {
     let (heard, methods) = channel();
     thread::spawn(move || {
         for script in scripts {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut greeting = [0; 8];
-            let mut alive = stream.read_exact(&mut greeting).is_ok();
-            for step in script {
-                alive = alive
-                    && match step {
-                        Step::Say(bytes) => stream.write_all(&bytes).is_ok(),
-                        Step::Hear(method) => until(&mut stream, method, &heard).is_some(),
-                    };
-            }
+            let (stream, _) = listener.accept().unwrap();
+            let heard = heard.clone();
+            thread::spawn(move || follow(stream, script, &heard));
         }
     });
     (address, methods)
+}
+
+fn follow(mut stream: TcpStream, script: Vec<Step>, heard: &Sender<Vec<u8>>) {
+    let mut greeting = [0; 8];
+    let mut alive = stream.read_exact(&mut greeting).is_ok();
+    for step in script {
+        alive = alive
+            && match step {
+                Step::Say(bytes) => stream.write_all(&bytes).is_ok(),
+                Step::Hear(method) => until(&mut stream, method, heard).is_some(),
+            };
+    }
 }
 
 fn until(stream: &mut TcpStream, method: [u8; 4], heard: &Sender<Vec<u8>>) -> Option<()> {
@@ -250,7 +257,7 @@ fn bad_servers_are_errors_that_say_what_to_do() {
         ([opened(), vec![closed(20, 40, 404)]].concat(), "amqp.queue", false),
         ([opened(), vec![closed(20, 40, 405)]].concat(), "amqp.unavailable", true),
         ([consuming(), vec![closed(20, 40, 404)]].concat(), "amqp.queue", true),
-        ([consuming(), vec![closed(20, 40, 540)]].concat(), "amqp.refused", false),
+        ([consuming(), vec![closed(20, 40, 540)]].concat(), "amqp.stream", false),
         ([consuming(), vec![say(framed(1, 1, b"\0\x3c\0\x1e\x05spout\x01"))]].concat(), "amqp.cancelled", true),
         ([consuming(), vec![say(framed(3, 1, b"x"))]].concat(), "amqp.protocol", true),
         ([consuming(), vec![say(message(1, false, None, &[0; 2000], 999))]].concat(), "amqp.large", false),
