@@ -15,8 +15,8 @@ use crate::{Error, Result, wit::base::exports::spout::plugin::about::Offer};
 /// }
 /// ```
 ///
-/// A spec says which one it means, `plugin: weblog/access`, unless there is one of the kind only. `asks` names what a spec has to
-/// grant if it uses this part. A list is one of directories: NAME is mounted at `/NAME`, and `{topic}` stands for the directory that
+/// A spec says which one it means, `plugin: weblog/access`, unless there is one of the kind only, or one that is called as the
+/// plugin is. `asks` names what a spec has to grant if it uses this part. A list is one of directories: NAME is mounted at `/NAME`, and `{topic}` stands for the directory that
 /// the topic names. All there is to ask for is `asks: {dirs: ["{topic}"], net: ["api.example.com:80"], listen: [8000], env: ["KEY"]}`;
 /// `net: ["*"]` asks for an address that only the user knows, `endpoints: ["broker"]` and `secrets: ["password"]` for what has these names.
 ///

@@ -15,6 +15,7 @@ mod crash_matrix;
 mod cuts;
 mod decoders;
 mod deleting;
+mod directories;
 mod downstream;
 mod endure;
 mod evolve;

@@ -1,4 +1,4 @@
-//! The plugin `objects` against PyPI's `moto`.
+//! The plugin `objects` against PyPI's `moto`, and against SeaweedFS.
 
 use std::{
     io::{Read as _, Write as _},
@@ -18,6 +18,7 @@ use spout_tests::{
     Site, door,
     moto::{Door, Moto},
     proxy::{Proxy, Trick},
+    seaweed::Seaweed,
 };
 
 use crate::endure::{self, Load, message};
@@ -43,7 +44,7 @@ fn put_as(address: &str, path: &str, acl: &str, content: &[u8]) -> Result<()> {
 }
 
 /// An object with messages `from..to`, packed as its number says; how it is called.
-fn object(number: u64, from: u64, to: u64) -> Result<(String, Vec<u8>)> {
+pub(crate) fn object(number: u64, from: u64, to: u64) -> Result<(String, Vec<u8>)> {
     let text: String = (from..to).map(|n| message(n) + "\n").collect();
     Ok(match number % 3 {
         0 => (format!("{number:05}.ndjson"), text.into_bytes()),
@@ -76,11 +77,22 @@ grants:
 #[test]
 fn every_line_is_there_once_over_kills() -> Result<()> {
     let Some(moto) = Moto::start(Door::Open, &["bucket"])? else { return Ok(()) };
+    over_kills(moto.address(), Load::now())
+}
+
+#[test]
+fn every_line_is_there_once_over_kills_in_seaweedfs() -> Result<()> {
+    let Some(seaweed) = Seaweed::start("bucket")? else { return Ok(()) };
+    let load = Load::now();
+    over_kills(seaweed.address(), Load { messages: load.messages / 4, ..load })
+}
+
+/// Puts objects into a bucket while the host that reads them is killed over and over.
+fn over_kills(address: String, load: Load) -> Result<()> {
     let seed = std::env::var("SPOUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("seed {seed}; SPOUT_SEED={seed} repeats it");
-    let load = Load::now();
     let (mut dice, total, size) = (StdRng::seed_from_u64(seed), load.messages, 2500);
-    let (site, address) = (Site::new()?, moto.address());
+    let site = Site::new()?;
     // Connections break off in the middle of lists and objects, as those of a service that is restarted.
     let cuts = (1..200).map(|cut| Trick::Cut(if cut % 10 == 0 { cut * 500 } else { usize::MAX })).collect();
     let proxy = Proxy::start(address.clone(), cuts)?;

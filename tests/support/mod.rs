@@ -26,6 +26,7 @@ pub mod posted;
 pub mod postgres;
 pub mod proxy;
 pub mod relay;
+pub mod seaweed;
 pub mod served;
 pub mod tansu;
 pub mod tls;

@@ -139,6 +139,8 @@ fn choose(plugin: &str, world: World, wanted: Option<&str>, names: &[&str]) -> R
     match (wanted, names) {
         (None, []) => Ok(String::new()),
         (None, [only]) => Ok((*only).to_owned()),
+        // Others are beside what the plugin is called after.
+        (None, names) if names.contains(&plugin.as_str()) => Ok(plugin),
         (None, [first, ..]) => {
             let example = format!("{plugin}/{first}");
             Err(Error::Several { plugin, world, offers: listed(names), example })
@@ -174,6 +176,7 @@ mod tests {
         };
         check(None, &[], Ok(""));
         check(None, &["access"], Ok("access"));
+        check(None, &["access", "weblog"], Ok("weblog"));
         check(Some("access"), &["access"], Ok("access"));
         check(Some("error"), &["access", "error"], Ok("error"));
         check(

@@ -7,22 +7,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use spout_folder::{DEEP, join};
 use spout_guest::{Error, Known, Position, Result, now, warn};
 
 use crate::{
     Settings,
     disk::{Disk, Kind},
     family::{Family, Member, unreadable},
-    listing::{Age, Catalog, join},
+    listing::{Age, Catalog},
     log::Log,
     mark::{Content as _, Places},
     names::{matches, number},
     read::Read,
     text::Text,
 };
-
-/// Directories below each other that are looked into.
-const DEEP: usize = 32;
 
 /// Where there are more logs, their first bytes are not kept.
 const MANY: usize = 2000;

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use spout_folder::{DEEP, join};
 use spout_guest::{Result, now};
 
 use crate::{
@@ -21,9 +22,6 @@ use crate::{
     reading::is_fresh,
     text::Text,
 };
-
-/// Directories below each other that are looked into.
-const DEEP: usize = 32;
 
 /// Files that may be open: the host's own limit is often 1024 for all its readers.
 const ROOM: usize = 256;
@@ -208,9 +206,4 @@ impl Tree {
         });
         head.as_ref().is_none_or(|head| mark.begins_with(head))
     }
-}
-
-/// A name below a directory.
-pub(crate) fn join(below: &str, name: &str) -> String {
-    if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") }
 }

@@ -6,6 +6,8 @@
 
 use std::io;
 
+pub(crate) use spout_folder::Hints;
+
 use crate::{
     names::hash,
     trail::{Common, Trail},
@@ -24,15 +26,6 @@ pub(crate) const MOVED: u32 = 0;
 pub(crate) trait Content {
     /// `length` bytes from `from` on, fewer at the end.
     fn bytes(&mut self, from: u64, length: usize) -> io::Result<Vec<u8>>;
-}
-
-/// How the file system names and dates a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Hints {
-    /// Its number there; another file may get it later.
-    pub(crate) inode: u64,
-    /// When it was written last, in nanoseconds since 1970.
-    pub(crate) modified: u64,
 }
 
 /// A place in a file, and what tells the file from others.

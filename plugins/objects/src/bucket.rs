@@ -1,6 +1,9 @@
 //! Requests to the service.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use spout_guest::{
     Backoff, Error, Result,
@@ -10,14 +13,14 @@ use spout_guest::{
 };
 
 use crate::{
-    listing::{Listing, Object, parse},
-    settings::Settings,
+    listing::{Listing, New, Object, parse},
+    place::Place,
+    settings::{Order, Settings},
+    store::{CHUNK, Failed, LISTING, Store},
 };
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of an object that are asked for at once.
-pub(crate) const CHUNK: u64 = 2 << 20;
 /// Most bytes of an answer: a list of a thousand long names, or a chunk.
 const ANSWER: usize = 8 << 20;
 
@@ -34,14 +37,10 @@ pub(crate) struct Bucket {
     backoff: Backoff,
     /// When the fetch has to be over.
     until: Instant,
-}
-
-/// Why there is nothing of an object.
-#[derive(Debug)]
-pub(crate) enum Failed {
-    /// It is not there any more, or is another one.
-    Gone,
-    Other(Error),
+    order: Order,
+    /// Milliseconds that an object may appear late.
+    window: u64,
+    suffix: String,
 }
 
 impl Bucket {
@@ -69,12 +68,10 @@ impl Bucket {
             client: Client::new().max_body(ANSWER),
             backoff: Backoff::default(),
             until: now(),
+            order: settings.order,
+            window: settings.window * 1000,
+            suffix: settings.suffix.clone(),
         })
-    }
-
-    /// A fetch begins, which all requests of it have to share.
-    pub(crate) fn begin(&mut self, time: Duration) {
-        self.until = now() + time;
     }
 
     /// Gets what is at a path of the bucket, which is escaped; the query is not.
@@ -121,7 +118,7 @@ impl Bucket {
     }
 
     /// A part of the objects below the prefix, in the order of their names: those after `after`, or what `more` leads to.
-    pub(crate) fn list(&mut self, after: Option<&str>, more: Option<&str>) -> Result<Listing> {
+    fn list(&mut self, after: Option<&str>, more: Option<&str>) -> Result<Listing> {
         let prefix = self.prefix.clone();
         let mut query =
             vec![("list-type", "2"), ("encoding-type", "url"), ("max-keys", "1000"), ("prefix", prefix.as_str())];
@@ -141,7 +138,7 @@ impl Bucket {
     }
 
     /// All objects below the prefix; an error if that takes longer than `time`.
-    pub(crate) fn list_all(&mut self, time: Duration) -> Result<Vec<Object>> {
+    fn list_all(&mut self, time: Duration) -> Result<Vec<Object>> {
         let until = now() + time;
         let (mut all, mut more) = (Vec::new(), None);
         loop {
@@ -159,8 +156,45 @@ impl Bucket {
         }
     }
 
-    /// Bytes of an object from `from` on: a chunk, or what is left.
-    pub(crate) fn read(&mut self, object: &Object, from: u64) -> std::result::Result<Vec<u8>, Failed> {
+    fn counts(&self, object: &Object) -> bool {
+        object.size > 0 && object.key.ends_with(&self.suffix)
+    }
+}
+
+impl Store for Bucket {
+    fn begin(&mut self, time: Duration) {
+        self.until = now() + time;
+    }
+
+    fn look(&mut self, place: &mut Place) -> Result<VecDeque<New>> {
+        match self.order {
+            Order::Name => loop {
+                let listing = self.list(place.after.as_deref(), None)?;
+                let last = listing.objects.last().map(|object| object.key.clone());
+                let new: VecDeque<New> =
+                    listing.objects.into_iter().filter(|object| self.counts(object)).map(New::from).collect();
+                if !new.is_empty() || listing.more.is_none() || last.is_none() {
+                    return Ok(new);
+                }
+                place.after = last;
+            },
+            Order::Modified => {
+                let mut new = self.list_all(LISTING)?;
+                new.retain(|object| self.counts(object) && place.is_new(object, self.window));
+                new.sort_by(|one, other| (one.modified, &one.key).cmp(&(other.modified, &other.key)));
+                Ok(new.into_iter().map(New::from).collect())
+            }
+        }
+    }
+
+    fn passed(&self, place: Place, object: &Object) -> Place {
+        match self.order {
+            Order::Name => place.after(object),
+            Order::Modified => place.marked(object, self.window),
+        }
+    }
+
+    fn read(&mut self, object: &Object, from: u64) -> std::result::Result<Vec<u8>, Failed> {
         let length = CHUNK.min(object.size.saturating_sub(from));
         let range = format!("bytes={from}-{}", from.saturating_add(length).saturating_sub(1));
         let headers = [("Range", range.as_str()), ("If-Match", object.etag.as_str())];

@@ -15,6 +15,20 @@ pub(crate) struct Object {
     pub(crate) size: u64,
 }
 
+/// An object that was not read yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct New {
+    pub(crate) object: Object,
+    /// Why it is not read, but set aside.
+    pub(crate) aside: Option<String>,
+}
+
+impl From<Object> for New {
+    fn from(object: Object) -> Self {
+        Self { object, aside: None }
+    }
+}
+
 /// A part of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Listing {

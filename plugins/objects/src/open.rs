@@ -9,12 +9,12 @@ use std::{
 };
 
 use memchr::memchr;
-use spout_guest::{Error, Messages, now};
+use spout_guest::{Messages, now};
 use spout_unpack::{Gzip, Zstd};
 
 use crate::{
-    bucket::{Bucket, Failed},
     listing::Object,
+    store::{Failed, Store},
 };
 
 /// Bytes that are unpacked at once.
@@ -67,13 +67,13 @@ pub(crate) struct Room {
 }
 
 impl Open {
-    pub(crate) fn new(bucket: &Rc<RefCell<Bucket>>, object: Object, at: u64) -> Self {
+    pub(crate) fn new<S: Store>(store: &Rc<RefCell<S>>, object: Object, at: u64) -> Self {
         let failed = Rc::new(RefCell::new(None));
         let ends = |endings: &[&str]| endings.iter().any(|ending| object.key.ends_with(ending));
         let (gzip, zstd) = (ends(&[".gz", ".gzip"]), ends(&[".zst", ".zstd"]));
         let from = if gzip || zstd { 0 } else { at };
-        let (bucket, shared) = (Rc::clone(bucket), Rc::clone(&failed));
-        let body = Body { bucket, object: object.clone(), failed: shared, at: from, chunk: io::Cursor::default() };
+        let (store, shared) = (Rc::clone(store), Rc::clone(&failed));
+        let body = Body { store, object: object.clone(), failed: shared, at: from, chunk: io::Cursor::default() };
         let stream: Box<dyn Read> = if gzip {
             Box::new(Gzip::new(body))
         } else if zstd {
@@ -173,8 +173,8 @@ impl Open {
 }
 
 /// The bytes of an object, chunk by chunk.
-struct Body {
-    bucket: Rc<RefCell<Bucket>>,
+struct Body<S> {
+    store: Rc<RefCell<S>>,
     object: Object,
     /// Why there is nothing more; whoever unpacks would take it for damage.
     failed: Rc<RefCell<Option<Failed>>>,
@@ -182,13 +182,13 @@ struct Body {
     chunk: io::Cursor<Vec<u8>>,
 }
 
-impl Read for Body {
+impl<S: Store> Read for Body<S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.chunk.read(into)?;
         if read > 0 || self.at >= self.object.size || into.is_empty() {
             return Ok(read);
         }
-        match self.bucket.borrow_mut().read(&self.object, self.at) {
+        match self.store.borrow_mut().read(&self.object, self.at) {
             Ok(bytes) => {
                 self.at += bytes.len() as u64;
                 self.chunk = io::Cursor::new(bytes);
@@ -196,14 +196,8 @@ impl Read for Body {
             }
             Err(failed) => {
                 *self.failed.borrow_mut() = Some(failed);
-                Err(io::Error::other("the service has nothing more"))
+                Err(io::Error::other("there is nothing more"))
             }
         }
-    }
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self::Other(error)
     }
 }

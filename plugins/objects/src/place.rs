@@ -3,10 +3,7 @@
 use serde::{Deserialize, Serialize};
 use spout_guest::Fnv;
 
-use crate::{
-    listing::Object,
-    settings::{Order, Settings},
-};
+use crate::listing::Object;
 
 /// What a position's token says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +18,9 @@ pub(crate) struct Place {
     /// By time: time and hash of the objects that were read, as far back as one may appear late.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) seen: Vec<(u64, u64)>,
+    /// In a directory, by name: the time of the newest file that was read, and a hash of its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) upto: Option<(u64, u64)>,
     /// The object that is being read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) within: Option<Within>,
@@ -50,31 +50,30 @@ impl Within {
 }
 
 impl Place {
-    /// Whether an object was not read yet.
-    pub(crate) fn is_new(&self, object: &Object, settings: &Settings) -> bool {
-        match settings.order {
-            Order::Name => self.after.as_ref().is_none_or(|after| object.key > *after),
-            Order::Modified => {
-                let mark = mark(object);
-                let from = self.newest.map_or(0, |newest| newest.saturating_sub(settings.window * 1000));
-                object.modified >= from && !self.seen.contains(&mark)
-            }
-        }
+    /// By time: whether an object was not read yet, and is not older than what may appear late.
+    pub(crate) fn is_new(&self, object: &Object, window: u64) -> bool {
+        object.modified >= self.oldest(window) && !self.seen.contains(&mark(object))
     }
 
-    /// The same after an object was read.
-    pub(crate) fn passed(mut self, object: &Object, settings: &Settings) -> Self {
+    /// By time: the oldest that may appear late.
+    pub(crate) fn oldest(&self, window: u64) -> u64 {
+        self.newest.map_or(0, |newest| newest.saturating_sub(window))
+    }
+
+    /// By name: the same after an object was read.
+    pub(crate) fn after(mut self, object: &Object) -> Self {
         self.within = None;
-        match settings.order {
-            Order::Name => self.after = Some(object.key.clone()),
-            Order::Modified => {
-                let newest = self.newest.unwrap_or(0).max(object.modified);
-                let from = newest.saturating_sub(settings.window * 1000);
-                self.newest = Some(newest);
-                self.seen.push(mark(object));
-                self.seen.retain(|(modified, _)| *modified >= from);
-            }
-        }
+        self.after = Some(object.key.clone());
+        self
+    }
+
+    /// By time: the same after an object was read.
+    pub(crate) fn marked(mut self, object: &Object, window: u64) -> Self {
+        self.within = None;
+        self.newest = Some(self.newest.unwrap_or(0).max(object.modified));
+        self.seen.push(mark(object));
+        let from = self.oldest(window);
+        self.seen.retain(|(modified, _)| *modified >= from);
         self
     }
 }

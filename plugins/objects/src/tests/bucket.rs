@@ -1,12 +1,10 @@
-//! The reader against a service of this thread; tests/suite/objects.rs has it against a real one.
+//! Objects of a service of this thread.
 
 use std::{
     collections::BTreeMap,
-    io::Write as _,
     sync::{Arc, Mutex},
 };
 
-use flate2::{Compression, write::GzEncoder};
 use spout_guest::{
     Error,
     testing::{self, fetch},
@@ -68,20 +66,14 @@ fn put(stored: &Stored, key: &str, second: u64, content: &[u8]) {
     stored.lock().unwrap().insert(key.to_owned(), (second, content.to_vec()));
 }
 
-fn reader(stored: &Stored, more: &[(&str, &str)]) -> Reader {
+fn reader(stored: &Stored, more: &[(&str, &str)]) -> Reader<Bucket> {
     let endpoint = service(stored);
     let settings = testing::settings(&[more, &[("endpoint", &endpoint), ("every", "0")]].concat()).unwrap();
     Objects::open("b/", settings).unwrap().read(0).unwrap()
 }
 
-fn all(reader: &mut Reader, start: &Position, most: usize) -> (Vec<String>, Position) {
+fn all(reader: &mut Reader<Bucket>, start: &Position, most: usize) -> (Vec<String>, Position) {
     testing::read_all(reader, start, most).unwrap()
-}
-
-fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-    packed.write_all(text).unwrap();
-    packed.finish().unwrap()
 }
 
 #[test]

