@@ -98,8 +98,7 @@ impl Arrivals {
             arrived.records = filter_record_batch(&arrived.records, &timed).map_err(kernel)?;
             arrived.times = arrived.times.iter().flatten().collect();
         }
-        let passed = self.marks.passed(from, arrived.times.values());
-        arrived.passed = passed.into_iter().map(|watermark| Some(watermark.unwrap_or(NEVER))).collect();
+        arrived.passed = self.marks.passed(from, arrived.times.values()).into();
         Ok(arrived)
     }
 
@@ -176,6 +175,11 @@ impl Arrived {
             self.faults.push(RowFault { row, ..fault });
         }
         self.keep(&BooleanArray::from(sound))
+    }
+
+    /// What is wrong with the other rows, where none of these is late.
+    pub(crate) fn in_time(&mut self) -> Handled {
+        Handled { faults: std::mem::take(&mut self.faults), ..Handled::default() }
     }
 
     /// Keeps the rows for which `mask` is true.

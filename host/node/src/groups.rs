@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, RecordBatch, UInt32Array},
-    compute::{SortColumn, SortOptions, lexsort_to_indices, partition, take_record_batch},
-    datatypes::Schema,
+    compute::{SortOptions, partition, sort_to_indices, take_record_batch},
+    datatypes::{DataType, Schema},
     error::ArrowError,
     row::{RowConverter, Rows, SortField},
 };
 use datafusion::common::utils::normalize_float_zero;
 
-use super::{Error, columns};
+use super::{Error, columns, sorting::stable_order};
 
 /// The columns of `outer` groups, then those of `own` that are not among them.
 pub(super) fn nested(outer: &[String], own: &[String]) -> Vec<String> {
@@ -49,6 +49,25 @@ pub(super) fn rows(columns: &[ArrayRef]) -> Result<Rows, ArrowError> {
     RowConverter::new(fields)?.convert_columns(&columns)
 }
 
+/// The order by value, nulls first, of groups that differ; without keys there is at most one.
+///
+/// # Errors
+/// What a kernel says; never for columns that [`check`] let pass.
+pub(super) fn by_key(keys: &[ArrayRef], groups: usize) -> Result<UInt32Array, ArrowError> {
+    match keys {
+        [] => Ok(UInt32Array::from_iter_values(0..u32::try_from(groups).unwrap_or(u32::MAX))),
+        [key] if key.data_type().is_numeric() || matches!(key.data_type(), DataType::Timestamp(..)) => {
+            sort_to_indices(key, Some(SortOptions::default()), None)
+        }
+        keys => {
+            let rows = rows(keys)?;
+            let mut order: Vec<u32> = (0..u32::try_from(groups).unwrap_or(u32::MAX)).collect();
+            order.sort_unstable_by_key(|&row| rows.row(row as usize));
+            Ok(order.into())
+        }
+    }
+}
+
 /// The groups of `batch`, ordered by value with nulls first; the rows of each in their order, with their indices.
 ///
 /// # Errors
@@ -77,21 +96,6 @@ pub(super) fn split(batch: &RecordBatch, columns: &[String]) -> Result<Vec<(Reco
             (sorted.slice(range.start, range.len()), rows)
         })
         .collect())
-}
-
-/// The order of `rows` rows by `keys`; rows that are equal stay as they are.
-///
-/// # Errors
-/// A key of a type that has no order.
-pub(super) fn stable_order(
-    keys: impl IntoIterator<Item = (ArrayRef, SortOptions)>,
-    rows: usize,
-) -> Result<UInt32Array, ArrowError> {
-    let mut columns: Vec<SortColumn> =
-        keys.into_iter().map(|(values, options)| SortColumn { values, options: Some(options) }).collect();
-    let place: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..u32::try_from(rows).unwrap_or(u32::MAX)));
-    columns.push(SortColumn { values: place, options: None });
-    lexsort_to_indices(&columns, None)
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ mod order;
 mod plugin;
 mod query;
 mod sequence;
+mod sorting;
 mod spec;
 mod state;
 #[cfg(test)]

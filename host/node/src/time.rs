@@ -156,29 +156,22 @@ impl EventTime {
     }
 
     fn nanoseconds(&self, column: &ArrayRef, kind: &DataType) -> Result<Int64Array, ArrowError> {
-        let stamp = match kind {
-            DataType::Timestamp(_, zone) => cast(column, &DataType::Timestamp(TimeUnit::Nanosecond, zone.clone()))?,
-            _ => {
-                let whole = cast(column, &DataType::Int64)?;
-                let unit = match self.unit {
-                    Unit::Second => TimeUnit::Second,
-                    Unit::Millisecond => TimeUnit::Millisecond,
-                    Unit::Microsecond => TimeUnit::Microsecond,
-                    Unit::Nanosecond => TimeUnit::Nanosecond,
-                };
-                cast(
-                    &cast(&whole, &DataType::Timestamp(unit, None))?,
-                    &DataType::Timestamp(TimeUnit::Nanosecond, None),
-                )?
-            }
-        };
-        let nanoseconds = cast(&stamp, &DataType::Int64)?;
-        let nanoseconds = nanoseconds.as_primitive::<Int64Type>();
+        let each = match kind {
+            DataType::Timestamp(TimeUnit::Second, _) => Unit::Second,
+            DataType::Timestamp(TimeUnit::Millisecond, _) => Unit::Millisecond,
+            DataType::Timestamp(TimeUnit::Microsecond, _) => Unit::Microsecond,
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => Unit::Nanosecond,
+            _ => self.unit,
+        }
+        .nanoseconds();
+        let whole = cast(column, &DataType::Int64)?;
+        let whole = whole.as_primitive::<Int64Type>();
         // Windows and watermarks are counted from there, and must not run out of numbers.
-        if nanoseconds.iter().flatten().all(|time| RANGE.contains(&time)) {
-            Ok(nanoseconds.clone())
+        let range = RANGE.start() / each..=RANGE.end() / each;
+        if whole.values().iter().fold(true, |all, time| all & range.contains(time)) {
+            Ok(if each == 1 { whole.clone() } else { whole.unary(|time| time * each) })
         } else {
-            Ok(nanoseconds.iter().map(|time| time.filter(|time| RANGE.contains(time))).collect())
+            Ok(whole.iter().map(|time| time.filter(|time| range.contains(time)).map(|time| time * each)).collect())
         }
     }
 

@@ -28,6 +28,9 @@ pub enum Per {
     Window,
 }
 
+/// What to do about rows of one commit that do not go together.
+pub(super) const CHANGED: &str = "the columns changed in the middle of a commit, so its rows do not have the same columns; select them with a `map` before it";
+
 /// How much a handler may hold in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -101,8 +104,7 @@ impl CommitRows {
         if let Some(wider) = wider(schema, batch.schema_ref()) {
             *schema = Arc::clone(wider);
         } else {
-            let reason = "the columns changed in the middle of a commit, so its rows do not have the same columns; select them with a `map` before it";
-            return Err(Error::spec(&self.handler, reason));
+            return Err(Error::spec(&self.handler, CHANGED));
         }
         self.bytes += batch.get_array_memory_size() as u64;
         if self.bytes > self.limit.0 {

@@ -55,18 +55,26 @@ impl Watermarks {
         }
     }
 
-    /// Takes the times of rows of one source, in order. For each row the watermark that the rows before it make: what
-    /// ended there or earlier can no longer count the row.
-    pub fn passed(&mut self, source: Source, times: &[i64]) -> Vec<Option<i64>> {
-        let (reached, lateness) = (self.reached, self.lateness);
+    /// Takes the times of rows of one source, in order. For each row the watermark that the rows before it make, or
+    /// [`i64::MIN`] if they make none: what ended there or earlier can no longer count the row.
+    pub fn passed(&mut self, source: Source, times: &[i64]) -> Vec<i64> {
+        let lateness = self.lateness;
         let mark = self.sources.entry(source).or_default();
         mark.idle = false;
+        let behind = |newest: i64| newest.saturating_sub(lateness);
+        let own = mark.newest.map_or(i64::MIN, behind);
+        let (mut newest, mut passed) = (mark.newest, own.max(self.reached.unwrap_or(i64::MIN)));
         let each = times.iter().map(|&time| {
-            let own = mark.newest.map(|newest| newest.saturating_sub(lateness));
-            mark.newest = mark.newest.max(Some(time));
-            own.max(reached)
+            let before = passed;
+            if newest.is_none_or(|newest| newest < time) {
+                newest = Some(time);
+                passed = passed.max(behind(time));
+            }
+            before
         });
-        each.collect()
+        let each = each.collect();
+        mark.newest = newest;
+        each
     }
 
     /// The time that all sources which count have passed; it never goes back. `None` while one of them has said nothing.
@@ -124,7 +132,7 @@ mod tests {
     /// For each row whether the time that `until` gives for it is not after the watermark that the rows before it make.
     fn late(marks: &mut Watermarks, source: Source, times: &[i64], until: fn(i64) -> i64) -> Vec<bool> {
         let passed = marks.passed(source, times);
-        times.iter().zip(passed).map(|(&time, passed)| passed.is_some_and(|passed| until(time) <= passed)).collect()
+        times.iter().zip(passed).map(|(&time, passed)| until(time) <= passed).collect()
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! **Invariant**: if [`Compiled::order_free`], no order of rows and no cut into parts changes a bit of the result.
 
 mod exact;
+mod group_ids;
 mod order_free;
 mod plan;
 
@@ -29,6 +30,7 @@ use datafusion::{
         GroupsAccumulatorAdapter, PhysicalExpr,
         aggregate::AggregateFunctionExpr,
         expressions::{Column, Literal},
+        utils::collect_columns,
     },
 };
 
@@ -36,7 +38,10 @@ use super::{
     Error, RowFault,
     halving::{Halving, each},
     handlers::Columns,
+    state::{Marks, ORDER, SOURCE, TIME},
 };
+
+pub(crate) use group_ids::GroupIds;
 
 /// Aggregate expressions by the name of the column they make.
 #[derive(Clone, Debug)]
@@ -54,6 +59,7 @@ pub(crate) struct Compiled {
     calls: Vec<Call>,
     outputs: Vec<Output>,
     keys: SchemaRef,
+    marks: Marks,
 }
 
 /// One call of an aggregate function.
@@ -116,7 +122,8 @@ impl Aggregates {
             outputs.push(plan.output(name, &mut calls)?);
         }
         let keys = Arc::new(Schema::new(keys.to_vec()));
-        Ok(Compiled { handler: self.handler.clone(), calls, outputs, keys })
+        let marks = calls.iter().map(Call::marks).max().unwrap_or(Marks::None);
+        Ok(Compiled { handler: self.handler.clone(), calls, outputs, keys, marks })
     }
 
     fn refused(&self, sql: &str, reason: String) -> Error {
@@ -133,6 +140,11 @@ impl Compiled {
     /// Whether any order of rows, and any way of merging parts, gives the same.
     pub(crate) fn order_free(&self) -> bool {
         self.calls.iter().all(|call| call.order_free)
+    }
+
+    /// Which columns of [`Held`](super::state::Held) the rows need that it is given.
+    pub(crate) fn marks(&self) -> Marks {
+        self.marks
     }
 
     /// The columns of [`Compiled::state`].
@@ -272,6 +284,16 @@ impl Compiled {
 }
 
 impl Call {
+    fn marks(&self) -> Marks {
+        let columns = self.inputs.iter().chain(&self.filter).flat_map(collect_columns);
+        let mark = |column: Column| match column.name() {
+            TIME => Marks::Time,
+            SOURCE | ORDER => Marks::Place,
+            _ => Marks::None,
+        };
+        columns.map(mark).max().unwrap_or(Marks::None)
+    }
+
     /// What of it is more than a column or a constant.
     fn computed(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
         self.inputs.iter().chain(&self.filter).filter(|input| !input.is::<Column>() && !input.is::<Literal>())

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array},
+    array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, RecordBatchOptions},
     compute::take_record_batch,
     datatypes::{DataType, FieldRef, Int64Type, Schema, SchemaRef},
 };
 use async_trait::async_trait;
+use datafusion::common::utils::normalize_float_zero;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,12 +18,13 @@ use super::{
 };
 use crate::{
     Builder, Error, EventTime, Handled, Handler, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Unit,
-    aggregates::{Aggregates, Compiled},
+    aggregates::{Accumulators, Aggregates, Compiled, GroupIds, failed},
     arrival::NEVER,
+    groups::by_key,
     halving::without,
     spec::{HandlerSpec, Parts},
-    state::{Groups, Held, TIME, bare, concat, fields, in_order},
-    units::CommitRows,
+    state::{Held, Limits, TIME, bare, concat, fields, in_order, wider},
+    units::{CHANGED, CommitRows},
     written::Written,
 };
 
@@ -89,9 +91,11 @@ struct Aggregate {
     spec: AggregateSpec,
     time: Option<(TimeSettings, EventTime)>,
     columns: Vec<String>,
-    plan: Option<Plan>,
-    /// Rows of the commit that is open.
+    plan: Option<Arc<Plan>>,
+    /// Rows of the commit that is open, where their order counts.
     held: CommitRows,
+    /// What they add up to, where it does not.
+    open: Option<Open>,
 }
 
 /// The aggregates for rows of one schema.
@@ -100,9 +104,93 @@ struct Plan {
     input: SchemaRef,
     output: SchemaRef,
     columns: Vec<String>,
-    compiled: Arc<Compiled>,
+    keys: Vec<FieldRef>,
+    compiled: Compiled,
     /// The type of the time column, where there is one.
     time: Option<DataType>,
+}
+
+/// What rows add up to so far.
+#[derive(Debug)]
+struct Open {
+    plan: Arc<Plan>,
+    /// The widest of all rows.
+    schema: SchemaRef,
+    /// Numbers rows, for what goes by their order.
+    order: Held,
+    ids: GroupIds,
+    accumulators: Accumulators,
+    /// How many groups there may be until their memory is looked at again.
+    look: usize,
+}
+
+/// After so many new groups the memory they take is looked at again.
+const LOOK: usize = 8192;
+
+impl Open {
+    fn start(plan: &Arc<Plan>, handler: &str) -> Result<Self, Error> {
+        Ok(Self {
+            plan: Arc::clone(plan),
+            schema: Arc::clone(&plan.input),
+            order: Held::new(handler, "rows"),
+            ids: GroupIds::over(&plan.keys).map_err(|error| failed(handler, error, 0))?,
+            accumulators: plan.compiled.start()?,
+            look: LOOK,
+        })
+    }
+
+    /// Goes on with rows for which `plan` was made.
+    fn go_on(&mut self, plan: &Arc<Plan>, handler: &str) -> Result<(), Error> {
+        if Arc::ptr_eq(&self.plan, plan) {
+            return Ok(());
+        }
+        let alike = self.plan.keys == plan.keys && self.plan.compiled.state_fields()? == plan.compiled.state_fields()?;
+        match wider(&self.schema, &plan.input).filter(|_| alike) {
+            Some(wider) => self.schema = Arc::clone(wider),
+            None => return Err(Error::spec(handler, CHANGED)),
+        }
+        self.plan = Arc::clone(plan);
+        Ok(())
+    }
+
+    /// Adds rows that have the columns that the plan needs.
+    fn add(&mut self, rows: &RecordBatch, handler: &str) -> Result<(), Error> {
+        let plan = &self.plan;
+        let keys = plan.columns.iter().filter_map(|name| rows.column_by_name(name).map(normalize_float_zero));
+        let keys: Vec<ArrayRef> = keys.collect();
+        self.ids.of(&keys, rows.num_rows()).map_err(|error| failed(handler, error, rows.num_rows()))?;
+        plan.compiled.update(&mut self.accumulators, rows, self.ids.last(), self.ids.len())
+    }
+
+    fn within(&mut self, limits: &Limits) -> Result<(), Error> {
+        limits.groups(self.ids.len())?;
+        if self.ids.len() < self.look {
+            return Ok(());
+        }
+        self.look = self.ids.len() + LOOK;
+        limits.bytes(self.ids.bytes() + self.accumulators.bytes())
+    }
+
+    /// One row for each group, by key.
+    fn finish(mut self, event: Option<&EventTime>, handler: &str) -> Result<RecordBatch, Error> {
+        let (plan, groups) = (self.plan, self.ids.len());
+        let failed = || Error::kernel(handler, groups);
+        let keys = self.ids.take().map_err(|error| crate::aggregates::failed(handler, error, groups))?;
+        let order = by_key(&keys, groups).map_err(failed())?;
+        let mut values = plan.compiled.evaluate(&mut self.accumulators, &keys, groups)?;
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        if let (Some(kind), Some(event)) = (&plan.time, event)
+            && let Some(last) = values.pop()
+        {
+            let last = last.as_primitive::<Int64Type>().clone();
+            columns.push(event.column_of(last, kind).map_err(failed())?);
+        }
+        columns.extend(keys.into_iter().chain(values));
+        let options = RecordBatchOptions::new().with_row_count(Some(groups));
+        RecordBatch::try_new_with_options(Arc::clone(&plan.output), columns, &options)
+            .and_then(|batch| take_record_batch(&batch, &order))
+            .map_err(failed())
+    }
 }
 
 impl Aggregate {
@@ -114,6 +202,7 @@ impl Aggregate {
             columns: spec.group_by.clone().unwrap_or_default(),
             plan: None,
             held: CommitRows::new(&spec.id, spec.limits.bytes),
+            open: None,
         }
     }
 
@@ -124,13 +213,12 @@ impl Aggregate {
     }
 
     /// Gets ready for rows of `input`.
-    fn learn(&mut self, input: &SchemaRef) -> Result<&Plan, Error> {
-        let known = self.plan.as_ref().is_some_and(|plan| plan.input == *input);
-        let plan = match self.plan.take().filter(|_| known) {
+    fn learn(&mut self, input: &SchemaRef) -> Result<Arc<Plan>, Error> {
+        let plan = match self.plan.take().filter(|plan| plan.input == *input) {
             Some(plan) => plan,
-            None => self.compile(input)?,
+            None => Arc::new(self.compile(input)?),
         };
-        Ok(self.plan.insert(plan))
+        Ok(Arc::clone(self.plan.insert(plan)))
     }
 
     fn compile(&self, input: &SchemaRef) -> Result<Plan, Error> {
@@ -158,48 +246,52 @@ impl Aggregate {
         let empty = RecordBatch::new_empty(Arc::clone(input));
         let marked = mark(handler, &empty, time.as_ref().and(self.time.as_ref()))?;
         let aggregates = Aggregates::new(handler, &Columns(wanted), time.is_some());
-        let compiled = Arc::new(aggregates.compile(marked.schema_ref(), &keys)?);
+        let compiled = aggregates.compile(marked.schema_ref(), &keys)?;
         let last = time.as_ref().zip(name);
         let last = last.map(|(kind, name)| Arc::new(arrow::datatypes::Field::new(name, kind.clone(), true)));
         let made = compiled.fields().filter(|field| field.name() != LAST).cloned();
-        let output: Vec<FieldRef> = last.into_iter().chain(keys).chain(made).collect();
-        Ok(Plan { input: Arc::clone(input), output: Arc::new(Schema::new(output)), columns, compiled, time })
+        let output: Vec<FieldRef> = last.into_iter().chain(keys.iter().cloned()).chain(made).collect();
+        Ok(Plan { input: Arc::clone(input), output: Arc::new(Schema::new(output)), columns, keys, compiled, time })
     }
 
-    /// One row for each group of these rows, which are in their order.
-    fn rows(&mut self, marked: &RecordBatch) -> Result<RecordBatch, Error> {
-        let (handler, limits) = (self.spec.id.clone(), self.spec.limits.of(&self.spec.id));
-        let event = self.time.as_ref().map(|(_, event)| event.clone());
-        let plan = self.learn(&bare(marked).schema())?;
-        let mut groups = Groups::new(&handler, "groups", &plan.columns, limits);
-        let ids: Vec<usize> = groups.ids(marked)?.into_iter().map(|id| id as usize).collect();
-        let mut order: Vec<u32> = (0..groups.len() as u32).collect();
-        let keys = groups.keys(&order)?;
-        let mut accumulators = plan.compiled.start()?;
-        plan.compiled.update(&mut accumulators, marked, &ids, groups.len())?;
-        let mut values = plan.compiled.evaluate(&mut accumulators, &keys, groups.len())?;
-        let mut columns: Vec<ArrayRef> = Vec::new();
-        if let (Some(kind), Some(event), Some(last)) =
-            (&plan.time, event, plan.time.as_ref().and_then(|_| values.pop()))
-        {
-            let last = last.as_primitive::<Int64Type>().clone();
-            columns.push(event.column_of(last, kind).map_err(Error::kernel(&handler, groups.len()))?);
-        }
-        columns.extend(keys.into_iter().chain(values));
-        let options = RecordBatchOptions::new().with_row_count(Some(groups.len()));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&plan.output), columns, &options);
-        order.sort_unstable_by_key(|&id| groups.key(id));
-        batch
-            .and_then(|batch| take_record_batch(&batch, &UInt32Array::from(order)))
-            .map_err(Error::kernel(&handler, groups.len()))
+    /// One row for each group of these rows, which are in their order if that counts.
+    fn rows(&mut self, marked: &RecordBatch, plan: &Arc<Plan>) -> Result<RecordBatch, Error> {
+        let mut open = Open::start(plan, &self.spec.id)?;
+        open.add(marked, &self.spec.id)?;
+        open.within(&self.spec.limits.of(&self.spec.id))?;
+        open.finish(self.event(), &self.spec.id)
+    }
+
+    fn event(&self) -> Option<&EventTime> {
+        self.time.as_ref().map(|(_, event)| event)
+    }
+
+    /// Adds rows to those of the commit.
+    fn add(&mut self, rows: &RecordBatch, plan: &Arc<Plan>, from: Source) -> Result<(), Error> {
+        let handler = &self.spec.id;
+        let times = times(rows, self.time.as_ref())?;
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(Open::start(plan, handler)?),
+        };
+        open.go_on(plan, handler)?;
+        let marked = open.order.mark_with(plan.compiled.marks(), rows, &times, from)?;
+        open.add(&marked, handler)?;
+        open.within(&self.spec.limits.of(handler))
     }
 
     /// The rows of the commit that ends.
     fn cut(&mut self) -> Result<Handled, Error> {
+        if let Some(mut open) = self.open.take() {
+            let schema = Arc::clone(&open.schema);
+            open.plan = self.learn(&schema)?;
+            return Ok(Handled::fresh([open.finish(self.event(), &self.spec.id)?]));
+        }
         let Some(rows) = self.held.take()? else { return Ok(Handled::default()) };
         let marked = mark(&self.spec.id, &rows, self.time.as_ref())?;
         let rows = concat(&self.spec.id, in_order(&self.spec.id, vec![marked])?)?;
-        Ok(Handled::fresh([self.rows(&rows)?]))
+        let plan = self.learn(&bare(&rows).schema())?;
+        Ok(Handled::fresh([self.rows(&rows, &plan)?]))
     }
 }
 
@@ -265,16 +357,21 @@ impl Handler for Aggregate {
         if batch.num_rows() == 0 {
             return Ok(Handled::default());
         }
-        let faults = self.learn(batch.schema_ref())?.compiled.faults(&batch)?;
+        let plan = self.learn(batch.schema_ref())?;
+        let faults = plan.compiled.faults(&batch)?;
         let (batch, _) = without(&batch, &faults).map_err(Error::kernel(&self.spec.id, batch.num_rows()))?;
         if batch.num_rows() == 0 {
             return Ok(Handled { faults, ..Handled::default() });
         }
         if self.spec.per.is_none() {
             let marked = mark(&self.spec.id, &batch, self.time.as_ref())?;
-            return Ok(Handled { faults, ..Handled::fresh([self.rows(&marked)?]) });
+            return Ok(Handled { faults, ..Handled::fresh([self.rows(&marked, &plan)?]) });
         }
-        self.held.push(batch, from)?;
+        if plan.compiled.order_free() {
+            self.add(&batch, &plan, from)?;
+        } else {
+            self.held.push(batch, from)?;
+        }
         Ok(Handled { faults, ..Handled::default() })
     }
 

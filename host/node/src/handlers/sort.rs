@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{RecordBatch, UInt32Array},
-    compute::{SortOptions, take, take_record_batch},
+    compute::{SortOptions, take_record_batch},
     datatypes::{DataType, SchemaRef},
     error::ArrowError,
     row::{RowConverter, SortField},
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Builder, Error, Handled, Handler, Kept, Shape, Source, SourceEvent, Unit, columns, groups,
+    sorting::stable_order,
     spec::{Gap, HandlerSpec, Parts},
     units::{CommitRows, HoldSpec, Per, Way, way},
 };
@@ -172,22 +173,28 @@ impl Sort {
     /// The groups of `batch` in order, the rows of each sorted, with their indices.
     fn sorted(&self, batch: &RecordBatch) -> Result<Vec<(RecordBatch, Vec<u32>)>, Error> {
         let sort = || -> Result<Vec<(RecordBatch, Vec<u32>)>, ArrowError> {
-            let parts = groups::split(batch, &self.groups)?;
-            parts.into_iter().map(|(part, rows)| self.sorted_part(&part, &rows)).collect()
+            if self.groups.is_empty() {
+                let order = self.order(batch)?;
+                return Ok(vec![(take_record_batch(batch, &order)?, order.values().to_vec())]);
+            }
+            let each = |(part, rows): (RecordBatch, UInt32Array)| {
+                let order = self.order(&part)?;
+                let rows = order.values().iter().map(|&row| rows.value(row as usize)).collect();
+                Ok((take_record_batch(&part, &order)?, rows))
+            };
+            groups::split(batch, &self.groups)?.into_iter().map(each).collect()
         };
         sort().map_err(Error::kernel(&self.id, batch.num_rows()))
     }
 
-    fn sorted_part(&self, part: &RecordBatch, rows: &UInt32Array) -> Result<(RecordBatch, Vec<u32>), ArrowError> {
+    /// The order of these rows by the keys.
+    fn order(&self, part: &RecordBatch) -> Result<UInt32Array, ArrowError> {
         let keys = self.keys.iter().filter_map(|key| {
             let options =
                 SortOptions { descending: key.order == SortOrder::Desc, nulls_first: key.nulls == Nulls::First };
             Some((Arc::clone(part.column_by_name(&key.column)?), options))
         });
-        let order = groups::stable_order(keys, part.num_rows())?;
-        let rows = take(rows, &order, None)?;
-        let rows: &UInt32Array = arrow::array::AsArray::as_primitive(rows.as_ref());
-        Ok((take_record_batch(part, &order)?, rows.values().to_vec()))
+        stable_order(keys, part.num_rows())
     }
 }
 

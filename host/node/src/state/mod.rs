@@ -25,7 +25,7 @@ pub(crate) use self::{
     groups::{Groups, fields},
     limits::Limits,
     row_store::RowStore,
-    rows::{Held, ORDER, SOURCE, TIME, bare, column, in_order, number, one_schema},
+    rows::{Held, Marks, ORDER, SOURCE, TIME, bare, column, in_order, number, one_schema},
     seen::Seen,
-    segments::{Segments, concat, decode, encode},
+    segments::{Segments, by_schema, concat, decode, encode},
 };

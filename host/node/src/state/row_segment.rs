@@ -10,7 +10,7 @@ use arrow::{
 };
 use bytes::Bytes;
 
-use super::segments::{decode, encode};
+use super::segments::{bytes_of, decode, encode};
 
 /// Segments of like size that become one.
 pub(super) const FAN: usize = 8;
@@ -110,10 +110,4 @@ impl Segment {
         }
         Ok(segment)
     }
-}
-
-/// What the rows take, without the rest of the buffers that they may be a part of.
-fn bytes_of(records: &RecordBatch) -> usize {
-    let of = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_default();
-    records.columns().iter().map(of).sum()
 }

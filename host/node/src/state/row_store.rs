@@ -97,6 +97,17 @@ impl RowStore {
         };
         let gather = |run: &[(usize, usize)]| {
             let schema = self.segments[run[0].0].records.schema();
+            // Rows that are beside each other go as they are.
+            let beside = |a: &(usize, usize), b: &(usize, usize)| a.0 == b.0 && a.1 + 1 == b.1;
+            let slice = |run: &[(usize, usize)]| self.segments[run[0].0].records.slice(run[0].1, run.len());
+            let slices: Vec<RecordBatch> = run.chunk_by(beside).take(1 + run.len() / FAN).map(slice).collect();
+            if let [slice] = slices.as_slice() {
+                if slice.num_rows() == run.len() {
+                    return Ok(slice.clone());
+                }
+            } else if slices.iter().map(RecordBatch::num_rows).sum::<usize>() == run.len() {
+                return concat_batches(&schema, &slices).map_err(Error::kernel(&self.handler, run.len()));
+            }
             let places: Vec<Option<(usize, usize)>> = run.iter().copied().map(Some).collect();
             let columns = schema.fields().iter().map(|field| self.cells(&places, field)).collect::<Result<_, _>>()?;
             let options = RecordBatchOptions::new().with_row_count(Some(run.len()));

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::{
     array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, new_null_array},
     compute::{SortColumn, cast, lexsort_to_indices, take_record_batch},
-    datatypes::{Field, FieldRef, Int64Type, Schema},
+    datatypes::{DataType, Field, FieldRef, Int64Type, Schema},
 };
 use bytes::Bytes;
 use serde_json::Value;
@@ -24,6 +24,16 @@ pub(crate) const TIME: &str = "__time";
 pub(crate) const SOURCE: &str = "__source";
 /// Column of a row's number within its source.
 pub(crate) const ORDER: &str = "__order";
+
+/// Which of the columns of [`Held`] somebody looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Marks {
+    None,
+    /// The event time alone.
+    Time,
+    /// All that say where a row's place is.
+    Place,
+}
 
 /// Rows that are held back.
 ///
@@ -53,8 +63,13 @@ impl Held {
         more: &[(&str, ArrayRef)],
     ) -> Result<(), Error> {
         let marked = self.mark(records, times, source, more)?;
-        self.segments.push(marked);
+        self.push(marked);
         Ok(())
+    }
+
+    /// Takes rows that [`Held::mark`] gave, or some of them.
+    pub(crate) fn push(&mut self, marked: RecordBatch) {
+        self.segments.push(marked);
     }
 
     /// As [`Held::append`], but gives the rows with their columns instead of holding them.
@@ -85,6 +100,29 @@ impl Held {
         RecordBatch::try_new(Arc::new(schema), columns).map_err(Error::kernel(&self.handler, rows))
     }
 
+    /// As [`Held::mark`], with no more than the columns that are wanted.
+    pub(crate) fn mark_with(
+        &mut self,
+        marks: Marks,
+        records: &RecordBatch,
+        times: &Int64Array,
+        source: Source,
+    ) -> Result<RecordBatch, Error> {
+        if marks == Marks::Place {
+            return self.mark(records, times, source, &[]);
+        }
+        let rows = records.num_rows();
+        *self.next.entry(number(source)).or_default() += rows as i64;
+        if marks == Marks::None {
+            return Ok(records.clone());
+        }
+        let time = Arc::new(Field::new(TIME, DataType::Int64, true));
+        let fields: Vec<FieldRef> = records.schema().fields().iter().cloned().chain([time]).collect();
+        let columns = records.columns().iter().cloned().chain([Arc::new(times.clone()) as ArrayRef]).collect();
+        let schema = Schema::new_with_metadata(fields, records.schema().metadata().clone());
+        RecordBatch::try_new(Arc::new(schema), columns).map_err(Error::kernel(&self.handler, rows))
+    }
+
     /// All rows held, in no order.
     pub(crate) fn batches(&self) -> impl Iterator<Item = &RecordBatch> {
         self.segments.batches()
@@ -96,6 +134,11 @@ impl Held {
         gone: impl FnMut(&RecordBatch) -> Result<BooleanArray, Error>,
     ) -> Result<Vec<RecordBatch>, Error> {
         self.segments.take(gone)
+    }
+
+    /// Lets go of whole batches.
+    pub(crate) fn take_batches(&mut self, gone: impl FnMut(&RecordBatch) -> bool) {
+        self.segments.take_batches(gone);
     }
 
     /// Removes the rows before `until`, and gives them in their order, in as few batches as their schemas allow.

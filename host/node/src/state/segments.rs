@@ -35,6 +35,8 @@ pub(crate) struct Segments {
     next: u64,
     segments: Vec<Segment>,
     fresh: Vec<RecordBatch>,
+    /// What all rows take, without the rest of the buffers that they may be a part of.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -48,11 +50,12 @@ struct Segment {
 impl Segments {
     /// None yet; parts are called `<name>-<number>`, and the handler in errors `handler`.
     pub(crate) fn new(handler: &str, name: &'static str) -> Self {
-        Self { handler: handler.to_owned(), name, next: 0, segments: Vec::new(), fresh: Vec::new() }
+        Self { handler: handler.to_owned(), name, next: 0, segments: Vec::new(), fresh: Vec::new(), bytes: 0 }
     }
 
     pub(crate) fn push(&mut self, batch: RecordBatch) {
         if batch.num_rows() > 0 {
+            self.bytes += bytes_of(&batch);
             self.fresh.push(batch);
         }
     }
@@ -67,7 +70,12 @@ impl Segments {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.batches().map(RecordBatch::get_array_memory_size).sum()
+        self.bytes
+    }
+
+    /// Counts again what there is.
+    fn count(&mut self) {
+        self.bytes = self.batches().map(bytes_of).sum();
     }
 
     /// Removes the rows for which `gone` is true, and gives them.
@@ -95,11 +103,26 @@ impl Segments {
             *batch = filter_record_batch(batch, &rest).map_err(Error::kernel(handler, batch.num_rows()))?;
         }
         self.fresh.retain(|batch| batch.num_rows() > 0);
+        if !taken.is_empty() {
+            self.count();
+        }
         Ok(taken)
+    }
+
+    /// Lets go of whole batches.
+    pub(crate) fn take_batches(&mut self, mut gone: impl FnMut(&RecordBatch) -> bool) {
+        for batch in self.segments.iter_mut().map(|segment| &mut segment.live).chain(&mut self.fresh) {
+            if batch.num_rows() > 0 && gone(batch) {
+                *batch = RecordBatch::new_empty(batch.schema());
+            }
+        }
+        self.fresh.retain(|batch| batch.num_rows() > 0);
+        self.count();
     }
 
     /// All rows; none are left.
     pub(crate) fn take_all(&mut self) -> Vec<RecordBatch> {
+        self.bytes = 0;
         let all = self.segments.drain(..).map(|segment| segment.live).chain(self.fresh.drain(..));
         all.filter(|batch| batch.num_rows() > 0).collect()
     }
@@ -138,6 +161,7 @@ impl Segments {
             self.next = self.next.max(number + 1);
             self.segments.push(Segment { number, written: Some(live.num_rows()), live });
         }
+        self.count();
         Ok(())
     }
 
@@ -159,6 +183,7 @@ impl Segments {
             self.segments = rest;
             self.add(merge(merged.into_iter().map(|segment| segment.live).collect())?);
         }
+        self.count();
         Ok(())
     }
 
@@ -186,8 +211,17 @@ fn size(batch: &RecordBatch) -> u32 {
     (batch.num_rows() / SMALL).checked_ilog(FAN).map_or(0, |log| log + 1)
 }
 
+/// What the rows take, without the rest of the buffers that they may be a part of.
+pub(super) fn bytes_of(batch: &RecordBatch) -> usize {
+    let of = |column: &ArrayRef| match column.data_type() {
+        DataType::Utf8View | DataType::BinaryView => column.get_array_memory_size(),
+        _ => column.to_data().get_slice_memory_size().unwrap_or_default(),
+    };
+    batch.columns().iter().map(of).sum()
+}
+
 /// Batches put together with others of their schema, in order of first appearance.
-pub(super) fn by_schema(batches: Vec<RecordBatch>) -> Vec<(SchemaRef, Vec<RecordBatch>)> {
+pub(crate) fn by_schema(batches: Vec<RecordBatch>) -> Vec<(SchemaRef, Vec<RecordBatch>)> {
     let mut found: Vec<(SchemaRef, Vec<RecordBatch>)> = Vec::new();
     for batch in batches {
         match found.iter_mut().find(|(schema, _)| *schema == batch.schema()) {

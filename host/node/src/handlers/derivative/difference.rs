@@ -1,22 +1,18 @@
 //! Derivatives by finite differences over points at any distance from each other.
 
-/// The derivative of `order` at 0 of the curve through `points`, which are places and values; none if there are too few, or
-/// two at one place.
+/// By how much each value counts, at these places, for the derivative of `order` at 0 of the curve through all of them; none if
+/// there are too few, or two at one place.
 ///
 /// It is that of the polynomial through all points, with weights as Fornberg computes them.
-pub(super) fn derivative(points: &[(f64, f64)], order: usize) -> Option<f64> {
-    let apart = |(index, point): (usize, &(f64, f64))| points[..index].iter().all(|other| other.0 != point.0);
-    if points.len() <= order || !points.iter().enumerate().all(apart) {
+pub(super) fn weights(places: &[f64], order: usize) -> Option<Vec<f64>> {
+    let apart = |(index, place): (usize, &f64)| places[..index].iter().all(|other| other != place);
+    if places.len() <= order || !places.iter().enumerate().all(apart) {
         return None;
     }
-    let places: Vec<f64> = points.iter().map(|point| point.0).collect();
-    Some(weights(&places, order).iter().zip(points).map(|(weight, point)| weight * point.1).sum())
-}
-
-/// By how much each value counts.
-fn weights(places: &[f64], order: usize) -> Vec<f64> {
-    let mut table = vec![vec![0.0; order + 1]; places.len()];
-    table[0][0] = 1.0;
+    let width = order + 1;
+    // The weights of a place for all orders are beside each other.
+    let mut table = vec![0.0; places.len() * width];
+    table[0] = 1.0;
     let (mut product, mut here) = (1.0, places[0]);
     for new in 1..places.len() {
         let before = std::mem::replace(&mut here, places[new]);
@@ -27,19 +23,65 @@ fn weights(places: &[f64], order: usize) -> Vec<f64> {
             next_product *= distance;
             if old + 1 == new {
                 for k in (1..=most).rev() {
-                    let change = k as f64 * table[old][k - 1] - before * table[old][k];
-                    table[new][k] = product * change / next_product;
+                    let change = k as f64 * table[old * width + k - 1] - before * table[old * width + k];
+                    table[new * width + k] = product * change / next_product;
                 }
-                table[new][0] = -product * before * table[old][0] / next_product;
+                table[new * width] = -product * before * table[old * width] / next_product;
             }
+            let own = &mut table[old * width..(old + 1) * width];
             for k in (1..=most).rev() {
-                table[old][k] = (here * table[old][k] - k as f64 * table[old][k - 1]) / distance;
+                own[k] = (here * own[k] - k as f64 * own[k - 1]) / distance;
             }
-            table[old][0] = here * table[old][0] / distance;
+            own[0] = here * own[0] / distance;
         }
         product = next_product;
     }
-    table.into_iter().map(|row| row[order]).collect()
+    Some(table.into_iter().skip(order).step_by(width).collect())
+}
+
+/// Weights by how far away rows are, as they were asked for last.
+#[derive(Debug)]
+pub(super) struct Weights {
+    unit: f64,
+    known: Vec<Option<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    order: u32,
+    distances: Vec<i64>,
+    weights: Option<Vec<f64>>,
+}
+
+/// Of so many spacings the weights are known; rows that come at a steady pace have one.
+const KNOWN: usize = 512;
+
+impl Weights {
+    /// For distances in nanoseconds, of which `unit` are one.
+    pub(super) fn per(unit: i64) -> Self {
+        Self { unit: unit as f64, known: std::iter::repeat_with(|| None).take(KNOWN).collect() }
+    }
+
+    /// As [`weights`].
+    pub(super) fn of(&mut self, distances: &[i64], order: u32) -> Option<&[f64]> {
+        let mix = |hash: u64, distance: &i64| (hash ^ distance.cast_unsigned()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let hash = distances.iter().fold(u64::from(order), mix);
+        let known = self.known.get_mut((hash >> 32) as usize % KNOWN)?;
+        let same = |known: &Known| known.order == order && known.distances == distances;
+        if !known.as_ref().is_some_and(same) {
+            let places: Vec<f64> = distances.iter().map(|distance| *distance as f64 / self.unit).collect();
+            let weights = weights(&places, order as usize);
+            *known = Some(Known { order, distances: distances.to_vec(), weights });
+        }
+        known.as_ref()?.weights.as_deref()
+    }
+}
+
+/// The derivative of `order` at 0 of the curve through `points`, which are places and values.
+#[cfg(test)]
+pub(super) fn derivative(points: &[(f64, f64)], order: usize) -> Option<f64> {
+    let places: Vec<f64> = points.iter().map(|point| point.0).collect();
+    Some(weights(&places, order)?.iter().zip(points).map(|(weight, point)| weight * point.1).sum())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod difference;
 #[cfg(test)]
 mod tests;
+mod track;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -10,8 +11,8 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch},
-    compute::cast,
+    array::{ArrayRef, AsArray, Float64Array, RecordBatch, UInt32Array},
+    compute::{cast, take_record_batch},
     datatypes::{DataType, Field, FieldRef, Float64Type, Schema},
 };
 use async_trait::async_trait;
@@ -21,12 +22,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spout_data::{Part, Period};
 
+use self::{
+    difference::Weights,
+    track::{Near, Track},
+};
 use crate::{
-    Builder, Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec, columns,
+    Builder, Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec,
+    aggregates::{GroupIds, failed},
+    columns,
     digest::{Digest, Digests},
     sequence::{Sequence, Steps},
     spec::{HandlerSpec, Parts},
-    state::RowStore,
+    state::{RowStore, fields},
     time::nanoseconds,
 };
 
@@ -102,19 +109,14 @@ fn first() -> u32 {
     1
 }
 
-/// A row's time, and its value in each of the columns that are followed.
-#[derive(Clone, Debug)]
-struct Point {
-    time: i64,
-    values: Vec<Option<f64>>,
-}
-
 /// A row that is held.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     id: u64,
     time: i64,
-    group: Digest,
+    /// Where its group is, and the number of the row there.
+    track: usize,
+    number: u64,
 }
 
 /// A running `derivative`.
@@ -122,14 +124,23 @@ struct Row {
 struct Derivative {
     spec: DerivativeSpec,
     near: i64,
+    group: Vec<String>,
     digests: Digests,
     time: Option<EventTime>,
     store: RowStore,
-    points: HashMap<Digest, VecDeque<Point>>,
+    /// The groups that have rows, by place; a place that is free is used again.
+    tracks: Vec<Option<Track>>,
+    free: Vec<usize>,
+    places: HashMap<Digest, usize>,
+    weights: Weights,
+    nearest: Near,
     /// Rows that have not come out, and those that have and that others still need.
     waiting: VecDeque<Row>,
     needed: VecDeque<Row>,
 }
+
+/// The new columns of some rows.
+type Columns = Vec<Vec<Option<f64>>>;
 
 impl Derivative {
     /// A derivative as `spec` says.
@@ -137,10 +148,15 @@ impl Derivative {
         let steps = Self {
             spec: spec.clone(),
             near: nanoseconds(spec.neighbourhood),
+            group: spec.group_by.clone(),
             digests: Digests::over(&spec.id, &spec.group_by),
             time: None,
             store: RowStore::new(&spec.id, "rows"),
-            points: HashMap::new(),
+            tracks: Vec::new(),
+            free: Vec::new(),
+            places: HashMap::new(),
+            weights: Weights::per(nanoseconds(spec.unit)),
+            nearest: Near::default(),
             waiting: VecDeque::new(),
             needed: VecDeque::new(),
         };
@@ -163,54 +179,101 @@ impl Derivative {
         Err(Error::spec(&self.spec.id, wrong))
     }
 
-    /// The rows of a batch as points, in its order.
-    fn read(&self, rows: &RecordBatch, times: &[i64]) -> Result<Vec<(Digest, Point)>, Error> {
+    /// The values of a batch by column; NaN where there is none.
+    fn values(&self, rows: &RecordBatch) -> Result<Vec<Vec<f64>>, Error> {
         let column = |derived: &Derived| {
             let at = columns::number(&self.spec.id, rows.schema_ref(), &derived.column)?;
             let values =
                 cast(rows.column(at), &DataType::Float64).map_err(Error::kernel(&self.spec.id, rows.num_rows()))?;
-            Ok(values.as_primitive::<Float64Type>().clone())
+            let values = values.as_primitive::<Float64Type>().iter();
+            Ok(values.map(|value| value.filter(|value| value.is_finite()).unwrap_or(f64::NAN)).collect())
         };
-        let values: Vec<Float64Array> = self.spec.columns.values().map(column).collect::<Result<_, Error>>()?;
-        let value = |values: &Float64Array, row: usize| {
-            values.is_valid(row).then(|| values.value(row)).filter(|value| value.is_finite())
-        };
-        let point = |(row, (group, &time)): (usize, (Digest, &i64))| {
-            (group, Point { time, values: values.iter().map(|values| value(values, row)).collect() })
-        };
-        Ok(self.digests.of(rows)?.into_iter().zip(times).enumerate().map(point).collect())
+        self.spec.columns.values().map(column).collect()
     }
 
-    /// The derivatives at a row, one for each new column.
-    fn at(&self, row: Row) -> Vec<Option<f64>> {
-        let unit = nanoseconds(self.spec.unit) as f64;
-        let points = self.points.get(&row.group);
-        let around = |point: &&Point| point.time.abs_diff(row.time) <= self.near.unsigned_abs();
-        let around: Vec<&Point> = points.into_iter().flatten().filter(around).collect();
-        let derive = |(index, derived): (usize, &Derived)| {
-            let mut near: Vec<(i64, f64)> = Vec::with_capacity(around.len());
-            for same in around.chunk_by(|a, b| a.time == b.time) {
-                let values: Vec<f64> = same.iter().filter_map(|point| point.values[index]).collect();
-                if !values.is_empty() {
-                    near.push((same[0].time - row.time, values.iter().sum::<f64>() / values.len() as f64));
-                }
+    /// The digest of each row's group, and which of them it is.
+    fn groups(&self, rows: &RecordBatch) -> Result<(Vec<Digest>, Vec<usize>), Error> {
+        let count = rows.num_rows();
+        if self.group.is_empty() {
+            return Ok((self.digests.of(&rows.slice(0, count.min(1)))?, vec![0; count]));
+        }
+        let fields = fields(&self.spec.id, &self.group, rows.schema_ref())?;
+        if fields.iter().any(|field| field.data_type().is_nested() || field.data_type().is_floating()) {
+            return Ok((self.digests.of(rows)?, (0..count).collect()));
+        }
+        // Groups are far fewer than rows, and a digest takes longer than a look.
+        let failed = |error| failed(&self.spec.id, error, count);
+        let keys: Vec<ArrayRef> = self.group.iter().filter_map(|name| rows.column_by_name(name).cloned()).collect();
+        let mut ids = GroupIds::over(&fields).map_err(failed)?;
+        ids.of(&keys, count).map_err(failed)?;
+        let mut firsts: Vec<u32> = Vec::with_capacity(ids.len());
+        for (row, id) in (0..).zip(ids.last()) {
+            if *id == firsts.len() {
+                firsts.push(row);
             }
-            near.sort_by_key(|(distance, _)| (distance.unsigned_abs(), *distance));
-            near.truncate(self.spec.points as usize);
-            let near: Vec<(f64, f64)> =
-                near.into_iter().map(|(distance, value)| (distance as f64 / unit, value)).collect();
-            difference::derivative(&near, derived.order as usize)
-        };
-        self.spec.columns.values().enumerate().map(derive).collect()
+        }
+        let firsts = take_record_batch(rows, &UInt32Array::from(firsts)).map_err(Error::kernel(&self.spec.id, count))?;
+        Ok((self.digests.of(&firsts)?, ids.last().to_vec()))
+    }
+
+    /// Puts rows on the tracks of their groups, and does with each what is to be done.
+    fn track(
+        &mut self,
+        rows: &RecordBatch,
+        times: &[i64],
+        ids: impl Iterator<Item = u64>,
+        mut then: impl FnMut(&mut Self, Row),
+    ) -> Result<(), Error> {
+        let values = self.values(rows)?;
+        let (digests, groups) = self.groups(rows)?;
+        let tracks: Vec<usize> = digests.into_iter().map(|digest| self.place(digest)).collect();
+        for (at, ((&time, id), group)) in times.iter().zip(ids).zip(groups).enumerate() {
+            let Some(&track) = tracks.get(group) else { continue };
+            let Some(Some(known)) = self.tracks.get_mut(track) else { continue };
+            let number = known.push(time, values.iter().map(|column| column[at]));
+            then(self, Row { id, time, track, number });
+        }
+        Ok(())
+    }
+
+    /// Where the group is.
+    fn place(&mut self, group: Digest) -> usize {
+        if let Some(&place) = self.places.get(&group) {
+            return place;
+        }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.tracks.push(None);
+            self.tracks.len() - 1
+        });
+        self.tracks[place] = Some(Track::new(group, self.spec.columns.len()));
+        self.places.insert(group, place);
+        place
+    }
+
+    /// Adds the derivatives at a row to the new columns.
+    fn derive(&mut self, row: Row, columns: &mut Columns) {
+        let Some(Some(track)) = self.tracks.get(row.track) else { return };
+        let (within, points) = (self.near.unsigned_abs(), self.spec.points as usize);
+        for (index, (derived, column)) in self.spec.columns.values().zip(columns).enumerate() {
+            track.nearest(row.number, within, points, index, &mut self.nearest);
+            let Near { distances, values } = &self.nearest;
+            let weights = self.weights.of(distances, derived.order);
+            column.push(weights.map(|weights| weights.iter().zip(values).map(|(weight, value)| weight * value).sum()));
+        }
+    }
+
+    fn none(&self) -> Columns {
+        vec![Vec::new(); self.spec.columns.len()]
     }
 
     /// Rows with their new columns.
-    fn extended(&self, rows: &RecordBatch, values: &[Vec<Option<f64>>]) -> Result<RecordBatch, Error> {
-        let columns = (0..self.spec.columns.len()).map(|index| {
-            let column: Float64Array = values.iter().map(|values| values[index]).collect();
+    fn extended(&self, rows: &RecordBatch, new: &Columns, from: usize) -> Result<RecordBatch, Error> {
+        let upto = from + rows.num_rows();
+        let new = new.iter().map(|column| {
+            let column: Float64Array = column.get(from..upto).unwrap_or_default().iter().copied().collect();
             Arc::new(column) as ArrayRef
         });
-        let columns: Vec<ArrayRef> = rows.columns().iter().cloned().chain(columns).collect();
+        let columns: Vec<ArrayRef> = rows.columns().iter().cloned().chain(new).collect();
         let schema = Arc::new(self.output(rows.schema_ref())?);
         RecordBatch::try_new(schema, columns).map_err(Error::kernel(&self.spec.id, rows.num_rows()))
     }
@@ -225,16 +288,18 @@ impl Derivative {
         Ok(Schema::new_with_metadata(fields, input.metadata().clone()))
     }
 
-    /// Lets go of rows and points that nothing to come is near to.
+    /// Lets go of rows that nothing to come is near to.
     fn forget(&mut self, before: i64) {
         while let Some(row) = self.needed.front().copied().filter(|row| row.time < before) {
             self.needed.pop_front();
             self.store.remove(row.id);
-            if let Some(points) = self.points.get_mut(&row.group) {
-                points.pop_front();
-                if points.is_empty() {
-                    self.points.remove(&row.group);
-                }
+            let Some(place) = self.tracks.get_mut(row.track) else { continue };
+            let Some(track) = place else { continue };
+            track.pop();
+            if track.is_empty() {
+                self.places.remove(&track.group);
+                *place = None;
+                self.free.push(row.track);
             }
         }
     }
@@ -244,48 +309,42 @@ impl Steps for Derivative {
     fn shape(&mut self, input: &Shape, time: &EventTime, group: &[String]) -> Result<Shape, Error> {
         self.check()?;
         self.time = Some(time.clone());
+        self.group = group.to_vec();
         self.digests = Digests::over(&self.spec.id, group);
         let schema = input.schema.as_ref().map(|schema| self.output(schema).map(Arc::new)).transpose()?;
         Ok(Shape { schema, group: group.to_vec(), ..input.clone() })
     }
 
     fn take(&mut self, rows: &RecordBatch, times: &[i64], out: &mut Vec<RecordBatch>) -> Result<(), Error> {
-        let points = self.read(rows, times)?;
         let first = self.store.push(rows.clone());
-        let mut derived = Vec::new();
-        for (id, (group, point)) in (first..).zip(points) {
-            let row = Row { id, time: point.time, group };
-            self.points.entry(group).or_default().push_back(point);
-            if self.spec.no_wait {
-                derived.push(self.at(row));
-                self.needed.push_back(row);
-            } else {
-                self.waiting.push_back(row);
-            }
+        if !self.spec.no_wait {
+            return self.track(rows, times, first.., |held, row| held.waiting.push_back(row));
         }
-        if self.spec.no_wait {
-            out.push(self.extended(rows, &derived)?);
-        }
+        let mut derived = self.none();
+        self.track(rows, times, first.., |held, row| {
+            held.derive(row, &mut derived);
+            held.needed.push_back(row);
+        })?;
+        out.push(self.extended(rows, &derived, 0)?);
         Ok(())
     }
 
     fn reached(&mut self, time: i64, out: &mut Vec<RecordBatch>) -> Result<(), Error> {
         let mut ids = Vec::new();
-        let mut derived = Vec::new();
+        let mut derived = self.none();
         while let Some(row) = self.waiting.front().copied()
             && (row.time.saturating_add(self.near) < time || time == i64::MAX)
         {
-            derived.push(self.at(row));
+            self.derive(row, &mut derived);
             ids.push(row.id);
             self.waiting.pop_front();
             self.needed.push_back(row);
             self.store.mark(row.id);
         }
-        let mut derived = derived.as_slice();
+        let mut from = 0;
         for rows in self.store.take(&ids)? {
-            let (these, rest) = derived.split_at(rows.num_rows());
-            derived = rest;
-            out.push(self.extended(&rows, these)?);
+            out.push(self.extended(&rows, &derived, from)?);
+            from += rows.num_rows();
         }
         let reach = if self.spec.no_wait { self.near } else { self.near.saturating_mul(2) };
         self.forget(if time == i64::MAX { time } else { time.saturating_sub(reach) });
@@ -293,7 +352,7 @@ impl Steps for Derivative {
     }
 
     fn held(&self) -> (usize, usize) {
-        let points = self.store.rows() * (size_of::<Point>() + self.spec.columns.len() * size_of::<Option<f64>>());
+        let points = self.store.rows() * (size_of::<Row>() + size_of::<i64>() + self.spec.columns.len() * size_of::<f64>());
         (self.store.rows(), self.store.bytes() + points)
     }
 
@@ -307,16 +366,13 @@ impl Steps for Derivative {
         self.store.restore(&mut parts)?;
         for (ids, rows) in self.store.all()? {
             let times = self.time.as_ref().map(|time| time.of_held(&rows)).transpose()?.unwrap_or_default();
-            for (id, (group, point)) in ids.into_iter().zip(self.read(&rows, &times)?) {
-                let row = Row { id, time: point.time, group };
-                let out = self.spec.no_wait || self.store.marked(id);
-                if out {
-                    self.needed.push_back(row)
+            self.track(&rows, &times, ids.into_iter(), |held, row| {
+                if held.spec.no_wait || held.store.marked(row.id) {
+                    held.needed.push_back(row)
                 } else {
-                    self.waiting.push_back(row)
+                    held.waiting.push_back(row)
                 }
-                self.points.entry(group).or_default().push_back(point);
-            }
+            })?;
         }
         Ok(())
     }

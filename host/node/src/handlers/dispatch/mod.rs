@@ -17,6 +17,7 @@ use std::{collections::BTreeMap, time::Duration};
 use arrow::{
     array::{Array as _, ArrayRef, Int64Array, RecordBatch, UInt32Array},
     compute::take_record_batch,
+    datatypes::DataType,
     row::Rows,
 };
 use async_trait::async_trait;
@@ -149,11 +150,44 @@ impl Dispatch {
         self.time.as_ref().map(|time| time.of(batch)).transpose()
     }
 
-    /// Passes the rows of `batch` to their groups.
+    /// Whether rows that were passed group by group can be put in order afterwards.
+    fn together(&self) -> bool {
+        self.unit == Unit::Piece && self.spec.nodes.iter().all(|node| node.spec().row_by_row())
+    }
+
+    /// Passes the rows of `batch` to their groups, of which none goes: what is passed are slices.
+    async fn pass_all(&mut self, batch: &RecordBatch, from: Source) -> Result<Handled, Error> {
+        let (keys, piece) = (self.keys(batch)?, self.unit == Unit::Piece);
+        let parts = if self.together() || !piece {
+            groups::split(batch, &self.columns).map_err(Error::kernel(&self.spec.id, batch.num_rows()))?
+        } else {
+            runs(batch, &keys)
+        };
+        let (mut outcome, mut passed) = (Outcome::default(), 0);
+        for (part, rows) in parts {
+            let (Some(&first), Some(&last)) = (rows.values().first(), rows.values().last()) else { continue };
+            passed += rows.len() as i64;
+            let key: Key = keys.row(first as usize).as_ref().into();
+            self.recency.counted_as(&key, if piece { i64::from(last) + 1 } else { passed });
+            self.pass_part(&key, part, from, &rows, &mut outcome).await?;
+        }
+        self.recency.count(batch.num_rows());
+        self.settle(outcome, batch)
+    }
+
+    /// What came of all rows of a batch.
+    fn settle(&self, mut outcome: Outcome, batch: &RecordBatch) -> Result<Handled, Error> {
+        if self.unit != Unit::Piece {
+            outcome.release();
+        }
+        outcome.settle().map_err(Error::kernel(&self.spec.id, batch.num_rows()))
+    }
+
+    /// Passes the rows of `batch` to their groups, some of which may go on the way.
     async fn pass(&mut self, batch: &RecordBatch, from: Source) -> Result<Handled, Error> {
         let keys = self.keys(batch)?;
         let times = self.times(batch)?;
-        let together = self.unit == Unit::Piece && self.spec.nodes.iter().all(|node| node.spec().row_by_row());
+        let together = self.together();
         let mut outcome = Outcome::default();
         let mut waiting: BTreeMap<Key, Vec<u32>> = BTreeMap::new();
         for row in self.order(batch)? {
@@ -176,10 +210,7 @@ impl Dispatch {
             waiting.entry(key).or_default().push(row);
         }
         self.flush(batch, from, &mut waiting, &mut outcome).await?;
-        if self.unit != Unit::Piece {
-            outcome.release();
-        }
-        outcome.settle().map_err(Error::kernel(&self.spec.id, batch.num_rows()))
+        self.settle(outcome, batch)
     }
 
     /// The rows in the order in which they are passed: as they are, and group by group where the batch is a whole.
@@ -200,16 +231,31 @@ impl Dispatch {
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
         for (key, rows) in std::mem::take(waiting) {
-            let all = rows.len() == batch.num_rows();
-            let indices = UInt32Array::from(rows);
-            let taken = if all { Ok(batch.clone()) } else { take_record_batch(batch, &indices) };
+            let beside = rows.windows(2).all(|two| two[0] + 1 == two[1]);
+            let rows = UInt32Array::from(rows);
+            let taken = match rows.values().first() {
+                Some(&first) if beside => Ok(batch.slice(first as usize, rows.len())),
+                _ => take_record_batch(batch, &rows),
+            };
             let part = taken.map_err(Error::kernel(&self.spec.id, batch.num_rows()))?;
-            let (member, before) =
-                self.members.get_or_open(&key, &self.columns, &part, self.spec.limits.groups).await?;
-            outcome.add(before, &[]);
-            let handled = member.chain.rows(part, from).await?;
-            outcome.add(handled, indices.values());
+            self.pass_part(&key, part, from, &rows, outcome).await?;
         }
+        Ok(())
+    }
+
+    /// Passes rows of one group to its chain; `rows` are their places in the batch.
+    async fn pass_part(
+        &mut self,
+        key: &Key,
+        part: RecordBatch,
+        from: Source,
+        rows: &UInt32Array,
+        outcome: &mut Outcome,
+    ) -> Result<(), Error> {
+        let (member, before) = self.members.get_or_open(key, &self.columns, &part, self.spec.limits.groups).await?;
+        outcome.add(before, &[]);
+        let handled = member.chain.rows(part, from).await?;
+        outcome.add(handled, rows.values());
         Ok(())
     }
 
@@ -273,6 +319,7 @@ impl Handler for Dispatch {
         match batch.num_rows() {
             // No row has no group; what the chain would make of the columns is asked of the one that no group uses.
             0 => self.members.none(batch, from).await,
+            _ if self.recency.stays() && whole(&batch, &self.columns) => self.pass_all(&batch, from).await,
             _ => self.pass(&batch, from).await,
         }
     }
@@ -314,6 +361,28 @@ impl Handler for Dispatch {
     fn config(&self) -> Option<serde_json::Value> {
         Some(serde_json::json!({ "groupBy": self.spec.group_by }))
     }
+}
+
+/// Whether rows of one key are those whose values are the same: both zeros are one key, and two values.
+fn whole(batch: &RecordBatch, columns: &[String]) -> bool {
+    columns.iter().filter_map(|name| batch.column_by_name(name)).all(|column| {
+        let kind = column.data_type();
+        !kind.is_floating() && !kind.is_nested() && !matches!(kind, DataType::Dictionary(..))
+    })
+}
+
+/// Rows of one group that are beside each other, with their places.
+fn runs(batch: &RecordBatch, keys: &Rows) -> Vec<(RecordBatch, UInt32Array)> {
+    let mut runs = Vec::new();
+    let mut start = 0;
+    for row in 1..=batch.num_rows() {
+        if row == batch.num_rows() || keys.row(row) != keys.row(start) {
+            let places = start as u32..row as u32;
+            runs.push((batch.slice(start, row - start), UInt32Array::from_iter_values(places)));
+            start = row;
+        }
+    }
+    runs
 }
 
 #[cfg(test)]

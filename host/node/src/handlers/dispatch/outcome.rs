@@ -1,8 +1,8 @@
 //! What the chains of a `dispatch` made of one batch, put back into the order of its rows.
 
 use arrow::{
-    array::{RecordBatch, UInt32Array},
-    compute::{concat_batches, take_record_batch},
+    array::RecordBatch,
+    compute::interleave_record_batch,
     error::ArrowError,
 };
 
@@ -47,13 +47,16 @@ impl Outcome {
     /// Puts the rows of parts beside each other in the order they came in.
     pub(super) fn settle(mut self) -> Result<Handled, ArrowError> {
         let one = self.parts.windows(2).all(|two| two[0].0.schema() == two[1].0.schema());
-        if let ([first, _, ..], true) = (self.parts.as_slice(), one) {
-            let joined = concat_batches(&first.0.schema(), self.parts.iter().map(|(records, _)| records))?;
-            let rows: Vec<u32> = self.parts.iter().flat_map(|(_, rows)| rows.iter().copied()).collect();
-            let mut order: Vec<u32> = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
-            order.sort_by_key(|&at| rows.get(at as usize));
-            let kept = order.iter().filter_map(|&at| rows.get(at as usize).copied()).collect();
-            self.parts = vec![(take_record_batch(&joined, &UInt32Array::from(order))?, kept)];
+        if self.parts.len() > 1 && one {
+            let part = |(part, (_, rows)): (usize, &(RecordBatch, Vec<u32>))| {
+                rows.iter().enumerate().map(|(at, row)| (*row, part, at)).collect::<Vec<_>>()
+            };
+            let mut places: Vec<(u32, usize, usize)> = self.parts.iter().enumerate().flat_map(part).collect();
+            places.sort_by_key(|(row, ..)| *row);
+            let kept = places.iter().map(|(row, ..)| *row).collect();
+            let places: Vec<(usize, usize)> = places.into_iter().map(|(_, part, at)| (part, at)).collect();
+            let parts: Vec<&RecordBatch> = self.parts.iter().map(|(records, _)| records).collect();
+            self.parts = vec![(interleave_record_batch(&parts, &places)?, kept)];
         }
         self.release();
         Ok(self.handled)

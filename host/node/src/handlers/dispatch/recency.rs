@@ -120,6 +120,21 @@ impl Recency {
         self.seen(key, Some(self.progress.latest));
     }
 
+    /// Whether no group ever goes.
+    pub(super) fn stays(&self) -> bool {
+        self.after.is_none() && self.keep.is_none()
+    }
+
+    /// A row of the group `key` is the one of that number, from one, of those that [`Recency::count`] will count.
+    pub(super) fn counted_as(&mut self, key: &[u8], number: i64) {
+        self.seen(key, Some(self.progress.latest + number));
+    }
+
+    /// So many rows were taken.
+    pub(super) fn count(&mut self, rows: usize) {
+        self.progress.latest += rows as i64;
+    }
+
     fn seen(&mut self, key: &[u8], rank: Option<i64>) {
         let rank = match (self.ranks.get(key), rank) {
             (Some(&before), Some(rank)) => rank.max(before),

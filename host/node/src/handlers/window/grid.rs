@@ -1,5 +1,7 @@
 //! Where windows of one length end.
 
+use std::ops::Range;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_data::Period;
@@ -54,6 +56,79 @@ impl Grid {
         } else {
             Ends::Between
         }
+    }
+}
+
+impl Grid {
+    /// The ends of each row's windows, for rows that are beside each other and have the same.
+    pub(super) fn runs(&self, times: &[i64], passed: &[i64]) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut cell = Cell::default();
+        for (row, (&time, &passed)) in times.iter().zip(passed).enumerate() {
+            let ends = match cell.ends(time, passed) {
+                Some(ends) => ends,
+                None => {
+                    cell = self.cell(time);
+                    self.ends(time, passed)
+                }
+            };
+            match runs.last_mut() {
+                Some(run) if run.ends == ends => run.rows.end = row + 1,
+                _ => runs.push(Run { rows: row..row + 1, ends }),
+            }
+        }
+        runs
+    }
+
+    /// What is the same for times close to `time`; nothing at the end of time, and before a first window.
+    fn cell(&self, time: i64) -> Cell {
+        let (first, last) = (self.after(time), self.last(time));
+        let Some(last) = last.filter(|last| !self.first && *last < i64::MAX && first < i64::MAX) else {
+            return Cell::default();
+        };
+        let from = first.saturating_sub(self.every).max(last.saturating_sub(self.period));
+        let until = first.min(last.saturating_sub(self.period).saturating_add(self.every));
+        Cell { from, until, first, ends: if first <= last { Ends::Some { first, last } } else { Ends::Between } }
+    }
+}
+
+/// Rows that are beside each other and that the same windows count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) rows: Range<usize>,
+    pub(super) ends: Ends,
+}
+
+/// For each row of these runs whether it is too late, and none if no window can ever count it; nothing if all are counted.
+pub(super) fn lateness(runs: &[Run]) -> Option<Vec<Option<bool>>> {
+    let late = |ends: Ends| match ends {
+        Ends::Some { .. } => Some(false),
+        Ends::Late => Some(true),
+        Ends::Between => None,
+    };
+    let all = runs.iter().all(|run| late(run.ends) == Some(false));
+    (!all).then(|| runs.iter().flat_map(|run| std::iter::repeat_n(late(run.ends), run.rows.len())).collect())
+}
+
+/// Times that the same windows count as long as none of these is closed.
+struct Cell {
+    from: i64,
+    until: i64,
+    first: i64,
+    ends: Ends,
+}
+
+impl Default for Cell {
+    /// No time is in it.
+    fn default() -> Self {
+        Self { from: 0, until: 0, first: 0, ends: Ends::Late }
+    }
+}
+
+impl Cell {
+    fn ends(&self, time: i64, passed: i64) -> Option<Ends> {
+        (self.from <= time && time < self.until && (passed < self.first || self.ends == Ends::Between))
+            .then_some(self.ends)
     }
 }
 
@@ -176,6 +251,34 @@ mod tests {
         for (word, nanoseconds) in units.into_iter().chain(long) {
             let unit: LengthUnit = serde_json::from_value(word.into()).unwrap();
             assert_eq!(unit.nanoseconds(), nanoseconds, "{word}");
+        }
+    }
+
+    #[test]
+    fn runs_say_of_each_row_what_it_alone_says() {
+        let mut dice = 1_u64;
+        let mut number = |below: u64| {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((dice >> 33) % below) as i64
+        };
+        let never = i64::MIN;
+        for round in 0..2_000 {
+            let (period, every) = (number(30) + 1, number(30) + 1);
+            let long = i64::MAX / 3 + number(9);
+            let grid = match round % 4 {
+                0 => Grid::from(number(40) - 20, period, every),
+                1 => Grid::epoch(long, long),
+                _ => Grid::epoch(period, every),
+            };
+            let far = [0, 0, 0, i64::MAX - 100, i64::MIN + 100, long][number(6) as usize];
+            let times: Vec<i64> = (0..20).map(|row| far.saturating_add(number(8) + row * 3 - 20)).collect();
+            let passed: Vec<i64> =
+                times.iter().map(|time| if number(3) == 0 { never } else { time.saturating_add(number(40) - 30) }).collect();
+            let runs = grid.runs(&times, &passed);
+            assert!(runs.windows(2).all(|two| two[0].rows.end == two[1].rows.start && two[0].ends != two[1].ends));
+            let each: Vec<Ends> = runs.iter().flat_map(|run| run.rows.clone().map(|_| run.ends)).collect();
+            let alone: Vec<Ends> = times.iter().zip(&passed).map(|(&time, &passed)| grid.ends(time, passed)).collect();
+            assert_eq!(each, alone, "{grid:?} {times:?} {passed:?}");
         }
     }
 

@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::{
+    array::{Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array},
+    buffer::BooleanBuffer,
+};
 use bytes::Bytes;
 use spout_data::Part;
 
-use super::grid::{Ends, Grid, Kind};
+use super::{
+    grid::{Ends, Grid, Kind, lateness},
+    whole::{Whole, of_one_pane},
+};
 use crate::{
     Error, Source,
     arrival::{Arrived, NEVER},
@@ -14,7 +20,7 @@ use crate::{
 };
 
 /// Column of the watermark before a row.
-const PASSED: &str = "__passed";
+pub(super) const PASSED: &str = "__passed";
 const NUMBER: &str = "__group";
 const FIRST: &str = "__first";
 
@@ -37,6 +43,8 @@ pub(super) struct HeldWindows {
 /// Windows that close: rows of `batches`, by window, group and their own order.
 #[derive(Debug, Default)]
 pub(super) struct Closing {
+    /// Windows of which the rows come in the order in which they are held, with these; the other fields are of none of them.
+    pub(super) whole: Vec<(Closed, Vec<RecordBatch>)>,
     /// All rows held, with the columns that were added.
     pub(super) batches: Vec<RecordBatch>,
     pub(super) windows: Vec<Closed>,
@@ -98,10 +106,13 @@ impl HeldWindows {
         }
     }
 
-    /// For each row whether it is too late; none if no window can ever count it.
-    pub(super) fn late(&mut self, arrived: &Arrived) -> Result<Vec<Option<bool>>, Error> {
+    /// For each row whether it is too late, and none if no window can ever count it; nothing if all are counted.
+    pub(super) fn late(&mut self, arrived: &Arrived) -> Result<Option<Vec<Option<bool>>>, Error> {
+        let (times, passed) = (arrived.times.values(), arrived.passed.values());
+        if let Kind::Epoch(grid) = self.kind {
+            return Ok(lateness(&grid.runs(times, passed)));
+        }
         let grids = self.grids(arrived)?;
-        let rows = arrived.times.values().iter().zip(arrived.passed.values()).zip(grids);
         let late = |((&time, &passed), grid): ((&i64, &i64), Option<Grid>)| match (grid, self.kind) {
             (Some(grid), _) => match grid.ends(time, passed) {
                 Ends::Between => None,
@@ -112,7 +123,8 @@ impl HeldWindows {
                 Some(time.saturating_add(period) <= passed)
             }
         };
-        Ok(rows.map(late).collect())
+        let late: Vec<Option<bool>> = times.iter().zip(passed).zip(grids).map(late).collect();
+        Ok(late.iter().any(|late| *late != Some(false)).then_some(late))
     }
 
     /// The windows of each row's group, as far as they are known.
@@ -130,6 +142,24 @@ impl HeldWindows {
     }
 
     pub(super) fn append(&mut self, arrived: &Arrived, from: Source) -> Result<(), Error> {
+        let passed: ArrayRef = std::sync::Arc::new(arrived.passed.clone());
+        let marked = self.rows.mark(&arrived.records, &arrived.times, from, &[(PASSED, passed)])?;
+        let rows = marked.num_rows();
+        if let Kind::Epoch(grid) = self.kind {
+            let runs = grid.runs(arrived.times.values(), arrived.passed.values());
+            let firsts = runs.iter().filter_map(|run| match run.ends {
+                Ends::Some { first, .. } => Some(first),
+                Ends::Late | Ends::Between => None,
+            });
+            self.due = firsts.min().unwrap_or(i64::MAX).min(self.due);
+            // Rows of one pane by themselves can go as they are.
+            if runs.len() <= 2.max(rows / 1024) {
+                runs.into_iter().for_each(|run| self.rows.push(marked.slice(run.rows.start, run.rows.len())));
+            } else {
+                self.rows.push(marked);
+            }
+            return self.limits.bytes(self.rows.bytes() + self.groups.bytes());
+        }
         let grids = self.grids(arrived)?;
         let length = match self.kind {
             Kind::Epoch(grid) => grid.period,
@@ -140,8 +170,7 @@ impl HeldWindows {
             grid.map_or_else(|| time.saturating_add(length), |grid| grid.after(time))
         };
         self.due = arrived.times.values().iter().zip(grids).map(least).min().unwrap_or(i64::MAX).min(self.due);
-        let passed: ArrayRef = std::sync::Arc::new(arrived.passed.clone());
-        self.rows.append(&arrived.records, &arrived.times, from, &[(PASSED, passed)])?;
+        self.rows.push(marked);
         self.limits.bytes(self.rows.bytes() + self.groups.bytes())
     }
 
@@ -150,9 +179,30 @@ impl HeldWindows {
         self.due <= upto
     }
 
-    /// The windows that end at or before `upto`, and after `closed`.
-    pub(super) fn close(&mut self, upto: i64, closed: i64) -> Result<Closing, Error> {
-        let batches: Vec<RecordBatch> = self.rows.batches().cloned().collect();
+    /// The windows that end at or before `upto`, and after `closed`; rows may be in batches as they are held if they are
+    /// wanted `plain`.
+    pub(super) fn close(&mut self, upto: i64, closed: i64, plain: bool) -> Result<Closing, Error> {
+        if let (Kind::Epoch(grid), true, true) = (self.kind, plain, self.columns.is_empty())
+            && let Some(whole) = Whole::of(self.rows.batches(), grid, upto, closed)
+        {
+            self.due = whole.due;
+            let mut gone = whole.gone.into_iter();
+            self.rows.take_batches(|_| gone.next().unwrap_or_default());
+            return Ok(Closing { whole: whole.windows, ..Closing::default() });
+        }
+        // Of batches of which no row is in a window that closes nothing changes.
+        let due = |batch: &RecordBatch| match self.kind {
+            Kind::Epoch(grid) => of_one_pane(batch, grid).is_none_or(|(first, _)| first.max(grid.after(closed)) <= upto),
+            Kind::First { .. } | Kind::Session { .. } => true,
+        };
+        let stays: Vec<bool> = self.rows.batches().map(|batch| !due(batch)).collect();
+        let first = |(batch, stays): (&RecordBatch, &bool)| match self.kind {
+            Kind::Epoch(grid) if *stays => of_one_pane(batch, grid).map(|(first, _)| first),
+            _ => None,
+        };
+        let later = self.rows.batches().zip(&stays).filter_map(first).min();
+        let batches: Vec<RecordBatch> =
+            self.rows.batches().zip(&stays).filter(|(_, stays)| !**stays).map(|(batch, _)| batch.clone()).collect();
         if !matches!(self.kind, Kind::First { .. }) {
             self.groups = Groups::new(&self.handler, "groups", &self.columns, self.limits.clone());
         }
@@ -166,7 +216,7 @@ impl HeldWindows {
             entries: Vec::new(),
             gone,
             late: Vec::new(),
-            due: i64::MAX,
+            due: later.unwrap_or(i64::MAX),
         };
         match self.kind {
             Kind::Epoch(grid) => look.windows(|_| Some(grid)),
@@ -179,8 +229,13 @@ impl HeldWindows {
         }
         self.due = look.due;
         let Look { entries, gone, late, .. } = look;
-        let mut gone = gone.into_iter();
-        self.rows.take(|_| Ok(BooleanArray::from(gone.next().unwrap_or_default())))?;
+        let (mut gone, mut stays) = (gone.into_iter(), stays.into_iter());
+        self.rows.take(|batch| {
+            Ok(match stays.next() {
+                Some(true) => BooleanArray::new(BooleanBuffer::new_unset(batch.num_rows()), None),
+                _ => BooleanArray::from(gone.next().unwrap_or_default()),
+            })
+        })?;
         let late = late.into_iter().map(|(batch, row)| batches[batch].slice(row, 1)).collect();
         Ok(Closing { late, ..Closing::of(batches, entries, &self.groups)? })
     }
@@ -270,7 +325,7 @@ impl HeldWindows {
             }
         }
         // Rows that were let go of since they were written are there again: nothing closes now, they only go.
-        self.close(closed, closed).map(drop)
+        self.close(closed, closed, true).map(drop)
     }
 }
 
@@ -312,7 +367,7 @@ impl Closing {
         entries.sort_unstable();
         let (windows, ids) = runs(&entries, &ranks);
         let places = entries.iter().map(|entry| (entry.batch as usize, entry.row as usize)).collect();
-        Ok(Self { batches, windows, places, keys: groups.keys(&ids)?, late: Vec::new() })
+        Ok(Self { whole: Vec::new(), batches, windows, places, keys: groups.keys(&ids)?, late: Vec::new() })
     }
 }
 

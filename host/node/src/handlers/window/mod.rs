@@ -4,10 +4,12 @@ mod dynamic;
 mod grid;
 mod held;
 mod output;
+mod pane;
 mod partial;
 mod running;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::collections::BTreeMap;
 
@@ -24,10 +26,11 @@ use serde_json::{Value, json};
 pub(crate) use self::dynamic::DynamicWindowSpec;
 pub(crate) use self::output::{END, START};
 use self::{
-    grid::{Kind, LengthUnit},
+    grid::{Kind, LengthUnit, Run, lateness},
     held::HeldWindows,
     output::Output,
-    partial::{PartialWindows, Plan},
+    pane::Plan,
+    partial::PartialWindows,
 };
 use super::Columns;
 use crate::{
@@ -244,7 +247,7 @@ impl Window {
         let closed = self.closed;
         match engine {
             Engine::Held(windows) if windows.is_due(upto) => {
-                let closing = windows.close(upto, closed)?;
+                let closing = windows.close(upto, closed, self.spec.aggregate.0.is_empty())?;
                 for late in &closing.late {
                     output::late(arrivals, late, handled)?;
                 }
@@ -273,16 +276,28 @@ impl Window {
         let mut arrived = arrivals.take(batch, from)?;
         self.output.set_aside(&mut arrived)?;
         arrived.passed = arrived.passed.unary(|passed| passed.max(closed));
-        let late = match engine {
-            Engine::Held(windows) => windows.late(&arrived)?,
-            Engine::Partial(windows) => windows.late(&arrived),
-        };
-        let handled = leave_out(arrivals, &mut arrived, &late)?;
         match engine {
-            Engine::Held(windows) => windows.append(&arrived, from)?,
-            Engine::Partial(windows) => windows.append(&arrived, from)?,
+            Engine::Held(windows) => {
+                let handled = match windows.late(&arrived)? {
+                    Some(late) => leave_out(arrivals, &mut arrived, &late)?,
+                    None => arrived.in_time(),
+                };
+                windows.append(&arrived, from)?;
+                Ok(handled)
+            }
+            Engine::Partial(windows) => {
+                let runs: Vec<Run> = windows.runs(&arrived);
+                let Some(late) = lateness(&runs) else {
+                    let handled = arrived.in_time();
+                    windows.append(&arrived, &runs, from)?;
+                    return Ok(handled);
+                };
+                let handled = leave_out(arrivals, &mut arrived, &late)?;
+                let runs = windows.runs(&arrived);
+                windows.append(&arrived, &runs, from)?;
+                Ok(handled)
+            }
         }
-        Ok(handled)
     }
 }
 

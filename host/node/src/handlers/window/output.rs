@@ -12,14 +12,15 @@ use spout_data::Period;
 use super::{
     WindowSpec,
     held::{Closed, Closing},
-    partial::{Plan, Sums},
+    pane::Plan,
+    partial::Sums,
     times,
 };
 use crate::{
     Error, EventTime, Handled, TimeSettings, TimeSpec,
     aggregates::Aggregates,
     arrival::{Arrivals, Arrived, NEVER},
-    state::{TIME, bare, column, level, one_schema},
+    state::{TIME, bare, by_schema, column, concat, level, one_schema},
 };
 
 /// Column of the start of a window.
@@ -125,6 +126,9 @@ impl Output {
 
     /// Batches of windows whose rows were held.
     pub(super) fn held(&mut self, event: &EventTime, closing: Closing) -> Result<Vec<RecordBatch>, Error> {
+        if !closing.whole.is_empty() {
+            return self.whole(event, closing.whole);
+        }
         if closing.windows.is_empty() {
             return Ok(Vec::new());
         }
@@ -136,6 +140,23 @@ impl Output {
         let bounds = Closed { start: sums.end.saturating_sub(period), end: sums.end, rows: sums.groups };
         let kind = event.check(plan.input())?;
         self.rows(event, &kind, plan, &[bounds], sums.keys, sums.values)
+    }
+
+    /// One batch for each window whose rows are in order already; several where rows are of several schemas.
+    fn whole(
+        &self,
+        event: &EventTime,
+        windows: Vec<(Closed, Vec<RecordBatch>)>,
+    ) -> Result<Vec<RecordBatch>, Error> {
+        let mut made = Vec::new();
+        for (window, batches) in windows {
+            let batches = batches.iter().map(bare).collect();
+            let batches = level(batches).map_err(Error::kernel(&self.handler, window.rows))?;
+            for (_, like) in by_schema(batches) {
+                made.push(self.bounded(event, concat(&self.handler, like)?, &window)?);
+            }
+        }
+        Ok(made)
     }
 
     /// One batch for each window and group; several where rows are of several schemas.
