@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "kernels")]
+use crate::kernels::{Column, Inner};
 use crate::{Array, Batch, Error, Result, Schema, State};
 
 /// A batch passed to a handler. It stays in the host; only the requested columns are copied in.
@@ -29,6 +31,13 @@ pub trait Input {
         self.read(&[at])?.pop().ok_or_else(|| Error::fatal("column.missing", format!("no column `{name}`")))
     }
 
+    /// The column with this name, which stays in the host: for its kernels.
+    ///
+    /// # Errors
+    /// There is none; the message lists the existing ones.
+    #[cfg(feature = "kernels")]
+    fn held(&self, name: &str) -> Result<Column>;
+
     /// What these columns hold in each row, as bytes that are equal if the values are: keys for [`Keyed`](crate::Keyed) state.
     ///
     /// # Errors
@@ -46,7 +55,7 @@ pub trait Input {
     }
 }
 
-/// Which rows to pass on. The first three move no data.
+/// Which rows to pass on. [`Answer::WithColumns`] and [`Answer::Fresh`] move data, the others none.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// The input unchanged.
@@ -55,8 +64,14 @@ pub enum Answer {
     Mask(Vec<u8>),
     /// These rows, in this order.
     Take(Vec<u32>),
+    /// Rows for which this column of booleans is true.
+    #[cfg(feature = "kernels")]
+    Selected(Column),
     /// All rows, with these columns added or replaced by name.
     WithColumns(Batch),
+    /// The same with columns that the host holds.
+    #[cfg(feature = "kernels")]
+    WithHeld(Vec<(String, Column)>),
     /// New rows.
     Fresh(Batch),
     /// No rows: they are held back, or have become part of the state.
@@ -188,6 +203,19 @@ impl Input for Batch {
         };
         columns.iter().map(column).collect()
     }
+
+    #[cfg(all(feature = "kernels", not(target_arch = "wasm32")))]
+    fn held(&self, name: &str) -> Result<Column> {
+        let at = Batch::schema(self).position(name)?;
+        let array = self.columns().get(at).ok_or_else(|| Error::fatal("column.missing", format!("no column {at}")))?;
+        Inner::native(Batch::schema(self).field(at)?, array).map(Column)
+    }
+
+    /// A batch of the guest's own is not in the host.
+    #[cfg(all(feature = "kernels", target_arch = "wasm32"))]
+    fn held(&self, name: &str) -> Result<Column> {
+        Err(Error::fatal("kernel.batch", format!("column `{name}` is not of a batch that the host holds")))
+    }
 }
 
 #[doc(hidden)]
@@ -201,6 +229,8 @@ pub mod shim {
     };
 
     use super::{Answer, Handler, Input, Ticked};
+    #[cfg(feature = "kernels")]
+    use super::{Column, Inner};
     use crate::{
         Array, Batch, Result as GuestResult, Schema, State, boundary,
         decoder::shim::texts,
@@ -294,6 +324,11 @@ pub mod shim {
             let indices: Vec<u32> = columns.iter().map(|&at| at as u32).collect();
             Ok(boundary::parts::raise(Schema::new(fields), self.batch.read(&indices))?.into_columns())
         }
+
+        #[cfg(feature = "kernels")]
+        fn held(&self, name: &str) -> GuestResult<Column> {
+            Inner::of(self.batch, self.schema.position(name)?).map(Column)
+        }
     }
 
     impl<P: Offers<Open>> export::Guest for Shim<P> {
@@ -310,15 +345,23 @@ pub mod shim {
             export::Table { schema: fields, batch }
         }
 
-        fn rows(&self, answer: Answer) -> Option<export::Rows> {
-            Some(match answer {
+        fn rows(&self, answer: Answer) -> GuestResult<Option<export::Rows>> {
+            Ok(Some(match answer {
                 Answer::All => export::Rows::All,
                 Answer::Mask(bits) => export::Rows::Masked(bits),
                 Answer::Take(rows) => export::Rows::Taken(rows),
+                #[cfg(feature = "kernels")]
+                Answer::Selected(column) => export::Rows::Selected(column.0.give()?),
                 Answer::WithColumns(columns) => export::Rows::WithColumns(self.table(columns)),
+                #[cfg(feature = "kernels")]
+                Answer::WithHeld(columns) => {
+                    let named =
+                        |(name, column): (String, Column)| Ok(export::NamedColumn { name, column: column.0.give()? });
+                    export::Rows::WithHeld(columns.into_iter().map(named).collect::<GuestResult<_>>()?)
+                }
                 Answer::Fresh(batch) => export::Rows::Fresh(self.table(batch)),
-                Answer::Nothing => return None,
-            })
+                Answer::Nothing => return Ok(None),
+            }))
         }
 
         /// A call of the handler, after which its cache may be emptied.
@@ -355,7 +398,7 @@ pub mod shim {
                 *known = (id, boundary::schema::raise(batch.schema())?);
             }
             let lent = Lent { batch, schema: known.1.clone() };
-            Ok(self.rows(self.call(|mut handler| handler.process(&lent))?))
+            Ok(self.rows(self.call(|mut handler| handler.process(&lent))?)?)
         }
 
         fn tick(&self, watermark_ms: i64) -> Result<export::Ticked, wit::Error> {

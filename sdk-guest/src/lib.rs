@@ -80,7 +80,7 @@
 //!
 //! A directory that the spec grants as `grants: {PLUGIN: {dirs: {NAME: PATH}}}` is mounted at `/NAME`: `std::fs` works there and
 //! nowhere else. [`net`] has connections to `endpoints`, TCP and HTTP to what `net` and `listen` grant; [`secret`] uses what `secrets`
-//! grants; what `env` grants is in `std::env`. [`metrics`] reports numbers to the host, [`info!`] and [`warn!`] write to its log.
+//! grants; what `env` grants is in `std::env`. Kernels of the host compute over columns that stay there: the feature `kernels`. [`metrics`] reports numbers to the host, [`info!`] and [`warn!`] write to its log.
 //!
 //! Plugin logic is plain Rust: test it natively with `cargo test` and [`testing`], whose [`testing::Network`] has peers in memory in the
 //! place of servers.
@@ -94,6 +94,8 @@ mod deliveries;
 mod error;
 mod fetch;
 mod handler;
+#[cfg(feature = "kernels")]
+pub mod kernels;
 mod keyed;
 pub mod log;
 mod messages;

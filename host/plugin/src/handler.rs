@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{BooleanArray, RecordBatch, UInt32Array},
+    array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array},
     buffer::{BooleanBuffer, Buffer},
-    datatypes::SchemaRef,
+    datatypes::{Field, Schema, SchemaRef},
 };
 use wasmtime::component::{Resource, ResourceAny};
 
@@ -13,7 +13,7 @@ use spout_data::ByteSize;
 
 use super::{
     Error, KeyedState, World, batch::StoredBatch, bindings::exports::spout::plugin::handler as wit, convert,
-    instance::Instance, keyed::View, leash::Overrun, task::Task,
+    instance::Instance, kernels::Column, keyed::View, leash::Overrun, task::Task,
 };
 
 /// Which rows a handler answers with.
@@ -223,7 +223,34 @@ impl HandlerInstance {
                 Rows::WithColumns(columns)
             }
             wit::Rows::Fresh(table) => Rows::Fresh(self.table(table)?),
+            wit::Rows::Selected(column) => {
+                let column = self.column(column, rows)?;
+                Rows::Masked(spout_kernels::chosen(&column).map_err(|error| error.to_string())?)
+            }
+            wit::Rows::WithHeld(columns) => Rows::WithColumns(self.held(columns, rows)?),
         })
+    }
+
+    /// A column that the guest hands back, of so many rows.
+    fn column(&mut self, column: Resource<Column>, rows: usize) -> Result<ArrayRef, String> {
+        let Column { array, .. } =
+            self.instance.store.data_mut().table.delete(column).map_err(|error| error.to_string())?;
+        let wrong = || format!("a column of {} rows for a batch of {rows} rows", array.len());
+        if array.len() == rows { Ok(array) } else { Err(wrong()) }
+    }
+
+    /// Columns that the guest hands back, by name.
+    fn held(&mut self, columns: Vec<wit::NamedColumn>, rows: usize) -> Result<RecordBatch, String> {
+        let (mut fields, mut arrays) = (Vec::new(), Vec::new());
+        for wit::NamedColumn { name, column } in columns {
+            let array = self.column(column, rows)?;
+            fields.push(Field::new(name, array.data_type().clone(), true));
+            arrays.push(array);
+        }
+        // As if the guest had told them: no more of them, and no other names than it may tell.
+        let schema = convert::schema::raise(&convert::schema::lower(&Schema::new(fields))?, &self.task.limits)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::new(schema), arrays, &options).map_err(|error| error.to_string())
     }
 
     fn table(&mut self, table: wit::Table) -> Result<RecordBatch, String> {

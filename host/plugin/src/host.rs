@@ -20,6 +20,7 @@ use super::{
     command::{self, Outputs},
     files::{Room, Threads, Writing},
     grants::{check_reserved, environment, secrets},
+    kernels::Kernels,
     keyed::View,
     log::{LastWords, Level, Lines, Log},
     net::{self, Net},
@@ -67,6 +68,8 @@ pub(super) struct Held {
     pub(super) masks: Masks,
     /// The keyed state of a handler.
     pub(super) keyed: Option<View>,
+    /// What a handler asked of the host's kernels.
+    pub(super) kernels: Kernels,
     /// What a self-driven spout or a transformer has.
     pub(super) drive: Option<Drive>,
     pub(super) limits: LimitsSpec,
@@ -135,6 +138,7 @@ impl Held {
             metrics: task.metrics.clone(),
             masks: masks.clone(),
             keyed: None,
+            kernels: Kernels::default(),
             drive: None,
             limits: task.limits.clone(),
             memory_used: 0,
@@ -223,6 +227,7 @@ pub(super) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
     wit::control::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::marker::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::state::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
+    wit::kernels::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::datum::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::pfs::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     batch::link(linker)

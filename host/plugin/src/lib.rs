@@ -28,6 +28,7 @@ mod handler;
 mod host;
 mod instance;
 mod isolation;
+mod kernels;
 mod keyed;
 mod leash;
 mod limits;

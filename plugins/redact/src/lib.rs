@@ -5,7 +5,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use spout_guest::{
     Answer, Array, ArrayBuilder, Batch, DataType, Error, Field, Handler, Input, Result, Schema, State, batch::Data,
-    register,
+    kernels::Column, register,
 };
 
 register! { name: "redact", summary: "hides what columns hold: a fixed text, or a hash", handler: Redact }
@@ -46,7 +46,29 @@ impl Handler for Redact {
     }
 
     fn process(&mut self, input: &dyn Input) -> Result<Answer> {
-        self.columns(input).map(Answer::WithColumns)
+        match self.hashed(input)? {
+            Some(columns) => Ok(Answer::WithHeld(columns)),
+            None => self.columns(input).map(Answer::WithColumns),
+        }
+    }
+}
+
+impl Redact {
+    /// The columns hashed by the host, so that nothing of them comes here: where all are texts of their own.
+    fn hashed(&self, input: &dyn Input) -> Result<Option<Vec<(String, Column)>>> {
+        let schema = input.schema();
+        let text = |name: &String| {
+            let field = schema.fields().iter().find(|field| field.name == *name);
+            field.is_some_and(|field| matches!(field.data_type, DataType::Utf8 | DataType::LargeUtf8))
+        };
+        if self.0.with != "hash" || !self.0.columns.iter().all(text) {
+            return Ok(None);
+        }
+        let mut names: Vec<&String> = self.0.columns.iter().collect();
+        names.sort_unstable();
+        names.dedup();
+        let hashed = names.into_iter().map(|name| Ok((name.clone(), input.held(name)?.hash(b"")?)));
+        hashed.collect::<Result<_>>().map(Some)
     }
 }
 
@@ -177,6 +199,24 @@ mod tests {
         assert_eq!(user[0].str(0), Some(expected));
         assert_ne!(user[0].str(0), user[0].str(1));
         assert_eq!(user[1].str(0).map(str::len), Some(64));
+    }
+
+    #[test]
+    fn the_host_hashes_texts_as_the_plugin_does() {
+        let texts: Array = [Some("a@b"), None, Some("")].into_iter().collect();
+        let user = vec![Field::new("email", DataType::Utf8)];
+        let fields = vec![Field::new("email", DataType::Utf8), Field::new("user", DataType::Struct(user))];
+        let below = Array::new(3, None, Data::Struct(vec![texts.clone()]));
+        let batch = Batch::new(Schema::new(fields), vec![texts, below], 3).unwrap();
+        let settings = [("columns", r#"["email"]"#), ("with", "hash")];
+        let mut redact = Redact::open(testing::settings(&settings).unwrap(), State::default()).unwrap();
+        assert!(matches!(redact.process(&batch).unwrap(), Answer::WithHeld(_)));
+        let by_host = testing::process(&mut redact, &batch).unwrap();
+        let settings = [("columns", r#"["email","user.email"]"#), ("with", "hash")];
+        let mut redact = Redact::open(testing::settings(&settings).unwrap(), State::default()).unwrap();
+        assert!(matches!(redact.process(&batch).unwrap(), Answer::WithColumns(_)));
+        let by_plugin = testing::process(&mut redact, &batch).unwrap();
+        assert_eq!(by_host.column_by_name("email"), by_plugin.column_by_name("email"));
     }
 
     #[test]

@@ -49,6 +49,66 @@ impl TryFrom<&to::Schema> for Schema {
     }
 }
 
+/// A column of arrow-rs, with its type.
+///
+/// # Errors
+/// It is nested, or its type is none of ours.
+pub fn column(array: &dyn arrow::array::Array) -> Result<(DataType, Array)> {
+    let data_type = from_type(array.data_type())
+        .map_err(|other| Error::batch("batch.arrow", format!("columns of {other} stay with arrow-rs")))?;
+    let data = array.to_data();
+    let (len, offset) = (data.len(), data.offset());
+    let short = || Error::batch("batch.arrow", "a column's buffers are shorter than the column");
+    let part = |at: usize, from: usize, to: usize| {
+        let buffer = data.buffers().get(at).ok_or_else(short)?;
+        buffer.as_slice().get(from..to).map(<[u8]>::to_vec).ok_or_else(short)
+    };
+    let bits = |bits: BooleanBuffer| Bits::from_bytes(bits.sliced().as_slice().to_vec(), len);
+    let values = match (&data_type, data_type.width()) {
+        (DataType::Null, _) => return Ok((data_type, Array::new(len, None, Data::Null))),
+        (DataType::Boolean, _) => Data::Bits(bits(array.as_boolean().values().clone())),
+        (DataType::Utf8 | DataType::Binary, _) => {
+            texts(data.buffers().first().ok_or_else(short)?.typed_data::<i32>(), offset, len, false, |from, to| {
+                part(1, from, to)
+            })?
+        }
+        (DataType::LargeUtf8 | DataType::LargeBinary, _) => {
+            texts(data.buffers().first().ok_or_else(short)?.typed_data::<i64>(), offset, len, true, |from, to| {
+                part(1, from, to)
+            })?
+        }
+        (_, Some(width)) => Data::Fixed { width, bytes: part(0, offset * width, (offset + len) * width)? },
+        (_, None) => {
+            return Err(Error::batch("batch.arrow", format!("columns of {} stay with arrow-rs", array.data_type())));
+        }
+    };
+    let validity = data.nulls().map(|nulls| bits(nulls.inner().clone()));
+    Ok((data_type, Array::new(len, validity, values)))
+}
+
+/// Texts, or bytes, whose bounds begin at `offset`.
+fn texts<O: Copy + TryInto<usize>>(
+    bounds: &[O],
+    offset: usize,
+    len: usize,
+    large: bool,
+    bytes: impl Fn(usize, usize) -> Result<Vec<u8>>,
+) -> Result<Data> {
+    let wrong = || Error::batch("batch.offsets", "the offsets of a column do not fit");
+    if len == 0 {
+        return Ok(Data::Bytes { offsets: vec![0], bytes: Vec::new(), large });
+    }
+    let bounds = bounds.get(offset..=offset + len).ok_or_else(wrong)?;
+    let place = |bound: &O| (*bound).try_into().map_err(|_| wrong());
+    let (from, to) =
+        (bounds.first().ok_or_else(wrong).and_then(place)?, bounds.last().ok_or_else(wrong).and_then(place)?);
+    let from_zero = |bound: &O| {
+        place(bound).and_then(|bound: usize| i32::try_from(bound.saturating_sub(from)).map_err(|_| wrong()))
+    };
+    let offsets = bounds.iter().map(from_zero).collect::<Result<_>>()?;
+    Ok(Data::Bytes { offsets, bytes: bytes(from, to)?, large })
+}
+
 fn from_field(field: &to::Field) -> Result<Field> {
     let data_type = from_type(field.data_type()).map_err(|other| {
         Error::config(format!("column `{}` has the type {other}, which no decoder makes", field.name()))

@@ -40,7 +40,7 @@ pub mod time;
 pub mod unknown;
 
 #[cfg(feature = "arrow")]
-pub use self::arrow::record_batch;
+pub use self::arrow::{column, record_batch};
 pub use self::{
     batch::{Array, ArrayBuilder, Batch, Bits, Data, DataType, Field, Schema, TimeUnit, schema_text},
     budget::TOO_LARGE,

@@ -98,11 +98,24 @@ pub fn apply(answer: Answer, batch: &Batch) -> Result<Batch> {
         Some(row) => Err(Error::fatal("answer.row", format!("row {row} of {}", batch.rows()))),
         None => Ok(batch.take(rows)),
     };
+    let masked = |bits: &[u8]| {
+        let set = |row: &u32| bits.get(*row as usize / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1);
+        take(&(0..batch.rows() as u32).filter(set).collect::<Vec<_>>())
+    };
     match answer {
         Answer::All => Ok(batch.clone()),
-        Answer::Mask(bits) => {
-            let set = |row: &u32| bits.get(*row as usize / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1);
-            take(&(0..batch.rows() as u32).filter(set).collect::<Vec<_>>())
+        Answer::Mask(bits) => masked(&bits),
+        #[cfg(feature = "kernels")]
+        Answer::Selected(column) => masked(&column.bits()?),
+        #[cfg(feature = "kernels")]
+        Answer::WithHeld(columns) => {
+            let (mut fields, mut arrays) = (Vec::new(), Vec::new());
+            for (name, column) in columns {
+                let (data_type, array) = column.0.column()?;
+                fields.push(crate::Field::new(&name, data_type));
+                arrays.push(array);
+            }
+            Ok(batch.with(&Batch::new(crate::Schema::new(fields), arrays, batch.rows())?))
         }
         Answer::Take(rows) => take(&rows),
         Answer::WithColumns(columns) => Ok(batch.with(&columns)),

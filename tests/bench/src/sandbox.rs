@@ -26,3 +26,8 @@ pub(crate) async fn granted(dir: &Path, name: &str, settings: &[(&str, &str)], g
         metrics: Metrics::default(),
     })
 }
+
+/// A task of one of several offers of a plugin.
+pub(crate) async fn offer(dir: &Path, name: &str, offer: &str) -> Result<Task> {
+    Ok(Task { offer: offer.into(), ..task(dir, name, &[]).await? })
+}

@@ -30,7 +30,10 @@ pub(crate) fn lower(records: &RecordBatch, columns: &[usize]) -> Result<Lent, St
 }
 
 /// Views and dictionaries as the plain type that the guest was told.
-fn plain(array: &ArrayRef) -> Result<ArrayRef, String> {
+///
+/// # Errors
+/// They are malformed.
+pub(crate) fn plain(array: &ArrayRef) -> Result<ArrayRef, String> {
     let to = match array.data_type() {
         DataType::Utf8View => DataType::Utf8,
         DataType::BinaryView => DataType::Binary,

@@ -5,6 +5,7 @@ mod columns;
 mod deeds;
 mod endpoints;
 mod files;
+mod kernels;
 mod keyed;
 mod network;
 mod often;

@@ -2,6 +2,7 @@
 #include "plugin.h"
 #include <stdlib.h>
 #include <string.h>
+union double_int64 { double a; int64_t b; };
 __attribute__((__import_module__("spout:plugin/data@0.1.0"), __import_name__("[method]batch.rows")))
 extern int32_t __wasm_import_spout_plugin_data_method_batch_rows(int32_t);
 __attribute__((__import_module__("spout:plugin/data@0.1.0"), __import_name__("[method]batch.schema-id")))
@@ -12,6 +13,36 @@ __attribute__((__import_module__("spout:plugin/data@0.1.0"), __import_name__("[m
 extern void __wasm_import_spout_plugin_data_method_batch_read(int32_t, uint8_t *, size_t, uint8_t *);
 __attribute__((__import_module__("spout:plugin/data@0.1.0"), __import_name__("[method]batch.attributes")))
 extern void __wasm_import_spout_plugin_data_method_batch_attributes(int32_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[static]column.of")))
+extern int32_t __wasm_import_spout_plugin_kernels_static_column_of(int32_t, int32_t);
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[method]column.share")))
+extern int32_t __wasm_import_spout_plugin_kernels_method_column_share(int32_t);
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[method]column.rows")))
+extern int32_t __wasm_import_spout_plugin_kernels_method_column_rows(int32_t);
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[method]column.compare")))
+extern void __wasm_import_spout_plugin_kernels_method_column_compare(int32_t, int32_t, int32_t, int64_t, size_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[method]column.compare-column")))
+extern void __wasm_import_spout_plugin_kernels_method_column_compare_column(int32_t, int32_t, int32_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[method]column.is-null")))
+extern void __wasm_import_spout_plugin_kernels_method_column_is_null(int32_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[method]column.both")))
+extern void __wasm_import_spout_plugin_kernels_method_column_both(int32_t, int32_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[method]column.either")))
+extern void __wasm_import_spout_plugin_kernels_method_column_either(int32_t, int32_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[method]column.negate")))
+extern void __wasm_import_spout_plugin_kernels_method_column_negate(int32_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[method]column.matches")))
+extern void __wasm_import_spout_plugin_kernels_method_column_matches(int32_t, uint8_t *, size_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[method]column.replace")))
+extern void __wasm_import_spout_plugin_kernels_method_column_replace(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[method]column.mask")))
+extern void __wasm_import_spout_plugin_kernels_method_column_mask(int32_t, int32_t, int32_t, int32_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[method]column.hash")))
+extern void __wasm_import_spout_plugin_kernels_method_column_hash(int32_t, uint8_t *, size_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[method]column.cast")))
+extern void __wasm_import_spout_plugin_kernels_method_column_cast(int32_t, uint8_t *, size_t, uint8_t *);
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[method]column.bits")))
+extern void __wasm_import_spout_plugin_kernels_method_column_bits(int32_t, uint8_t *);
 __attribute__((__import_module__("spout:plugin/state@0.1.0"), __import_name__("get")))
 extern void __wasm_import_spout_plugin_state_get(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 __attribute__((__import_module__("spout:plugin/state@0.1.0"), __import_name__("put")))
@@ -747,6 +778,24 @@ void __wasm_export_exports_spout_plugin_handler_method_node_process_post_return(
               }
               break;
             }
+            case 5: {
+              break;
+            }
+            case 6: {
+              size_t len33 = *((size_t*) (arg0 + (8+3*sizeof(void*))));
+              if (len33 > 0) {
+                uint8_t *ptr34 = *((uint8_t **) (arg0 + (8+2*sizeof(void*))));
+                for (size_t i35 = 0; i35 < len33; i35++) {
+                  uint8_t *base = ptr34 + i35 * (3*sizeof(void*));
+                  (void) base;
+                  if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                    free(*((uint8_t **) (base + 0)));
+                  }
+                }
+                free(ptr34);
+              }
+              break;
+            }
           }
           break;
         }
@@ -793,14 +842,14 @@ void __wasm_export_exports_spout_plugin_handler_method_node_process_post_return(
                   break;
                 }
                 case 1: {
-                  size_t len33 = *((size_t*) (arg0 + (32+2*sizeof(void*))));
-                  if (len33 > 0) {
-                    uint8_t *ptr34 = *((uint8_t **) (arg0 + (32+1*sizeof(void*))));
-                    for (size_t i35 = 0; i35 < len33; i35++) {
-                      uint8_t *base = ptr34 + i35 * 1;
+                  size_t len36 = *((size_t*) (arg0 + (32+2*sizeof(void*))));
+                  if (len36 > 0) {
+                    uint8_t *ptr37 = *((uint8_t **) (arg0 + (32+1*sizeof(void*))));
+                    for (size_t i38 = 0; i38 < len36; i38++) {
+                      uint8_t *base = ptr37 + i38 * 1;
                       (void) base;
                     }
-                    free(ptr34);
+                    free(ptr37);
                   }
                   break;
                 }
@@ -810,14 +859,14 @@ void __wasm_export_exports_spout_plugin_handler_method_node_process_post_return(
                   break;
                 }
                 case 1: {
-                  size_t len36 = *((size_t*) (arg0 + (48+4*sizeof(void*))));
-                  if (len36 > 0) {
-                    uint8_t *ptr37 = *((uint8_t **) (arg0 + (48+3*sizeof(void*))));
-                    for (size_t i38 = 0; i38 < len36; i38++) {
-                      uint8_t *base = ptr37 + i38 * 1;
+                  size_t len39 = *((size_t*) (arg0 + (48+4*sizeof(void*))));
+                  if (len39 > 0) {
+                    uint8_t *ptr40 = *((uint8_t **) (arg0 + (48+3*sizeof(void*))));
+                    for (size_t i41 = 0; i41 < len39; i41++) {
+                      uint8_t *base = ptr40 + i41 * 1;
                       (void) base;
                     }
-                    free(ptr37);
+                    free(ptr40);
                   }
                   break;
                 }
@@ -1791,6 +1840,55 @@ void spout_plugin_data_batch_drop_borrow(spout_plugin_data_borrow_batch_t handle
 spout_plugin_data_borrow_batch_t spout_plugin_data_borrow_batch(spout_plugin_data_own_batch_t arg) {
   return (spout_plugin_data_borrow_batch_t) { arg.__handle };
 }
+void spout_plugin_kernels_value_free(spout_plugin_kernels_value_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 0: {
+      break;
+    }
+    case 1: {
+      break;
+    }
+    case 2: {
+      break;
+    }
+    case 3: {
+      plugin_string_free(&ptr->val.text);
+      break;
+    }
+    case 4: {
+      plugin_list_u8_free(&ptr->val.bytes);
+      break;
+    }
+  }
+}
+void spout_plugin_kernels_refusal_free(spout_plugin_kernels_refusal_t *ptr) {
+  plugin_string_free(&ptr->code);
+  plugin_string_free(&ptr->message);
+}
+__attribute__((__import_module__("spout:plugin/kernels@0.1.0"), __import_name__("[resource-drop]column")))
+extern void __wasm_import_spout_plugin_kernels_column_drop(int32_t handle);
+void spout_plugin_kernels_column_drop_own(spout_plugin_kernels_own_column_t handle) {
+  __wasm_import_spout_plugin_kernels_column_drop(handle.__handle);
+}
+void spout_plugin_kernels_column_drop_borrow(spout_plugin_kernels_borrow_column_t handle) {
+  __wasm_import_spout_plugin_kernels_column_drop(handle.__handle);
+}
+spout_plugin_kernels_borrow_column_t spout_plugin_kernels_borrow_column(spout_plugin_kernels_own_column_t arg) {
+  return (spout_plugin_kernels_borrow_column_t) { arg.__handle };
+}
+void spout_plugin_kernels_result_own_column_refusal_free(spout_plugin_kernels_result_own_column_refusal_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    spout_plugin_kernels_refusal_free(&ptr->val.err);
+  }
+}
+void spout_plugin_kernels_result_list_u8_refusal_free(spout_plugin_kernels_result_list_u8_refusal_t *ptr) {
+  if (!ptr->is_err) {
+    plugin_list_u8_free(&ptr->val.ok);
+  } else {
+    spout_plugin_kernels_refusal_free(&ptr->val.err);
+  }
+}
 void spout_plugin_state_blobs_free(spout_plugin_state_blobs_t *ptr) {
   spout_plugin_types_blobs_free(ptr);
 }
@@ -1823,6 +1921,19 @@ void exports_spout_plugin_handler_table_free(exports_spout_plugin_handler_table_
   exports_spout_plugin_handler_option_schema_free(&ptr->schema);
   exports_spout_plugin_handler_parts_free(&ptr->batch);
 }
+void exports_spout_plugin_handler_named_column_free(exports_spout_plugin_handler_named_column_t *ptr) {
+  plugin_string_free(&ptr->name);
+}
+void exports_spout_plugin_handler_list_named_column_free(exports_spout_plugin_handler_list_named_column_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    exports_spout_plugin_handler_named_column_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      exports_spout_plugin_handler_named_column_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
 void exports_spout_plugin_handler_rows_free(exports_spout_plugin_handler_rows_t *ptr) {
   switch ((int32_t) ptr->tag) {
     case 1: {
@@ -1839,6 +1950,13 @@ void exports_spout_plugin_handler_rows_free(exports_spout_plugin_handler_rows_t 
     }
     case 4: {
       exports_spout_plugin_handler_table_free(&ptr->val.fresh);
+      break;
+    }
+    case 5: {
+      break;
+    }
+    case 6: {
+      exports_spout_plugin_handler_list_named_column_free(&ptr->val.with_held);
       break;
     }
   }
@@ -1990,6 +2108,406 @@ void spout_plugin_data_method_batch_attributes(spout_plugin_data_borrow_batch_t 
   uint8_t *ptr = (uint8_t *) &ret_area;
   __wasm_import_spout_plugin_data_method_batch_attributes((self).__handle, ptr);
   *ret = (plugin_list_tuple2_string_string_t) { (plugin_tuple2_string_string_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
+}
+spout_plugin_kernels_own_column_t spout_plugin_kernels_static_column_of(spout_plugin_kernels_borrow_batch_t batch, uint32_t index) {
+  int32_t ret = __wasm_import_spout_plugin_kernels_static_column_of((batch).__handle, (int32_t) (index));
+  return (spout_plugin_kernels_own_column_t) { ret };
+}
+spout_plugin_kernels_own_column_t spout_plugin_kernels_method_column_share(spout_plugin_kernels_borrow_column_t self) {
+  int32_t ret = __wasm_import_spout_plugin_kernels_method_column_share((self).__handle);
+  return (spout_plugin_kernels_own_column_t) { ret };
+}
+uint32_t spout_plugin_kernels_method_column_rows(spout_plugin_kernels_borrow_column_t self) {
+  int32_t ret = __wasm_import_spout_plugin_kernels_method_column_rows((self).__handle);
+  return (uint32_t) (ret);
+}
+bool spout_plugin_kernels_method_column_compare(spout_plugin_kernels_borrow_column_t self, spout_plugin_kernels_comparison_t how, spout_plugin_kernels_value_t *than, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(5*sizeof(void*))];
+  int32_t variant;
+  int64_t variant4;
+  size_t variant5;
+  switch ((int32_t) (*than).tag) {
+    case 0: {
+      const bool *payload = &(*than).val.boolean;
+      variant = 0;
+      variant4 = (int64_t) *payload;
+      variant5 = 0;
+      break;
+    }
+    case 1: {
+      const int64_t *payload0 = &(*than).val.int_;
+      variant = 1;
+      variant4 = *payload0;
+      variant5 = 0;
+      break;
+    }
+    case 2: {
+      const double *payload1 = &(*than).val.float_;
+      variant = 2;
+      variant4 = ((union double_int64){ *payload1 }).b;
+      variant5 = 0;
+      break;
+    }
+    case 3: {
+      const plugin_string_t *payload2 = &(*than).val.text;
+      variant = 3;
+      variant4 = (int64_t) (uint8_t *) (*payload2).ptr;
+      variant5 = (*payload2).len;
+      break;
+    }
+    case 4: {
+      const plugin_list_u8_t *payload3 = &(*than).val.bytes;
+      variant = 4;
+      variant4 = (int64_t) (uint8_t *) (*payload3).ptr;
+      variant5 = (*payload3).len;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_kernels_method_column_compare((self).__handle, (int32_t) how, variant, variant4, variant5, ptr);
+  spout_plugin_kernels_result_own_column_refusal_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (spout_plugin_kernels_own_column_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_kernels_refusal_t) {
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+bool spout_plugin_kernels_method_column_compare_column(spout_plugin_kernels_borrow_column_t self, spout_plugin_kernels_comparison_t how, spout_plugin_kernels_borrow_column_t other, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(5*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_kernels_method_column_compare_column((self).__handle, (int32_t) how, (other).__handle, ptr);
+  spout_plugin_kernels_result_own_column_refusal_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (spout_plugin_kernels_own_column_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_kernels_refusal_t) {
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+bool spout_plugin_kernels_method_column_is_null(spout_plugin_kernels_borrow_column_t self, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(5*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_kernels_method_column_is_null((self).__handle, ptr);
+  spout_plugin_kernels_result_own_column_refusal_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (spout_plugin_kernels_own_column_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_kernels_refusal_t) {
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+bool spout_plugin_kernels_method_column_both(spout_plugin_kernels_borrow_column_t self, spout_plugin_kernels_borrow_column_t other, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(5*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_kernels_method_column_both((self).__handle, (other).__handle, ptr);
+  spout_plugin_kernels_result_own_column_refusal_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (spout_plugin_kernels_own_column_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_kernels_refusal_t) {
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+bool spout_plugin_kernels_method_column_either(spout_plugin_kernels_borrow_column_t self, spout_plugin_kernels_borrow_column_t other, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(5*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_kernels_method_column_either((self).__handle, (other).__handle, ptr);
+  spout_plugin_kernels_result_own_column_refusal_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (spout_plugin_kernels_own_column_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_kernels_refusal_t) {
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+bool spout_plugin_kernels_method_column_negate(spout_plugin_kernels_borrow_column_t self, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(5*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_kernels_method_column_negate((self).__handle, ptr);
+  spout_plugin_kernels_result_own_column_refusal_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (spout_plugin_kernels_own_column_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_kernels_refusal_t) {
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+bool spout_plugin_kernels_method_column_matches(spout_plugin_kernels_borrow_column_t self, plugin_string_t *pattern, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(5*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_kernels_method_column_matches((self).__handle, (uint8_t *) (*pattern).ptr, (*pattern).len, ptr);
+  spout_plugin_kernels_result_own_column_refusal_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (spout_plugin_kernels_own_column_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_kernels_refusal_t) {
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+bool spout_plugin_kernels_method_column_replace(spout_plugin_kernels_borrow_column_t self, plugin_string_t *pattern, plugin_string_t *by, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(5*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_kernels_method_column_replace((self).__handle, (uint8_t *) (*pattern).ptr, (*pattern).len, (uint8_t *) (*by).ptr, (*by).len, ptr);
+  spout_plugin_kernels_result_own_column_refusal_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (spout_plugin_kernels_own_column_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_kernels_refusal_t) {
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+bool spout_plugin_kernels_method_column_mask(spout_plugin_kernels_borrow_column_t self, uint32_t first, uint32_t last, uint32_t by, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(5*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_kernels_method_column_mask((self).__handle, (int32_t) (first), (int32_t) (last), (int32_t) (by), ptr);
+  spout_plugin_kernels_result_own_column_refusal_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (spout_plugin_kernels_own_column_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_kernels_refusal_t) {
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+bool spout_plugin_kernels_method_column_hash(spout_plugin_kernels_borrow_column_t self, plugin_list_u8_t *salt, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(5*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_kernels_method_column_hash((self).__handle, (uint8_t *) (*salt).ptr, (*salt).len, ptr);
+  spout_plugin_kernels_result_own_column_refusal_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (spout_plugin_kernels_own_column_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_kernels_refusal_t) {
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+bool spout_plugin_kernels_method_column_cast(spout_plugin_kernels_borrow_column_t self, plugin_string_t *to, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(5*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_kernels_method_column_cast((self).__handle, (uint8_t *) (*to).ptr, (*to).len, ptr);
+  spout_plugin_kernels_result_own_column_refusal_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (spout_plugin_kernels_own_column_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_kernels_refusal_t) {
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+bool spout_plugin_kernels_method_column_bits(spout_plugin_kernels_borrow_column_t self, plugin_list_u8_t *ret, spout_plugin_kernels_refusal_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(5*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_spout_plugin_kernels_method_column_bits((self).__handle, ptr);
+  spout_plugin_kernels_result_list_u8_refusal_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (spout_plugin_kernels_refusal_t) {
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
 }
 void spout_plugin_state_get(spout_plugin_state_blobs_t *keys, spout_plugin_state_found_t *ret) {
   __attribute__((__aligned__(sizeof(void*))))
@@ -2370,77 +2888,77 @@ uint8_t * __wasm_export_exports_spout_plugin_handler_method_node_process(uint8_t
   }
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   if ((ret).is_err) {
-    const exports_spout_plugin_handler_error_t *payload76 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
-    switch ((int32_t) (*payload76).tag) {
+    const exports_spout_plugin_handler_error_t *payload78 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    switch ((int32_t) (*payload78).tag) {
       case 0: {
-        const spout_plugin_types_fault_t *payload77 = &(*payload76).val.retriable;
+        const spout_plugin_types_fault_t *payload79 = &(*payload78).val.retriable;
         *((int8_t*)(ptr + 8)) = 0;
-        *((size_t*)(ptr + (16+1*sizeof(void*)))) = ((*payload77).code).len;
-        *((uint8_t **)(ptr + 16)) = (uint8_t *) ((*payload77).code).ptr;
-        *((size_t*)(ptr + (16+3*sizeof(void*)))) = ((*payload77).message).len;
-        *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) ((*payload77).message).ptr;
-        if (((*payload77).retry_after_ms).is_some) {
-          const uint32_t *payload79 = &((*payload77).retry_after_ms).val;
+        *((size_t*)(ptr + (16+1*sizeof(void*)))) = ((*payload79).code).len;
+        *((uint8_t **)(ptr + 16)) = (uint8_t *) ((*payload79).code).ptr;
+        *((size_t*)(ptr + (16+3*sizeof(void*)))) = ((*payload79).message).len;
+        *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) ((*payload79).message).ptr;
+        if (((*payload79).retry_after_ms).is_some) {
+          const uint32_t *payload81 = &((*payload79).retry_after_ms).val;
           *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 1;
-          *((int32_t*)(ptr + (20+4*sizeof(void*)))) = (int32_t) (*payload79);
+          *((int32_t*)(ptr + (20+4*sizeof(void*)))) = (int32_t) (*payload81);
         } else {
           *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 0;
         }
         break;
       }
       case 1: {
-        const spout_plugin_types_fault_t *payload80 = &(*payload76).val.fatal;
+        const spout_plugin_types_fault_t *payload82 = &(*payload78).val.fatal;
         *((int8_t*)(ptr + 8)) = 1;
-        *((size_t*)(ptr + (16+1*sizeof(void*)))) = ((*payload80).code).len;
-        *((uint8_t **)(ptr + 16)) = (uint8_t *) ((*payload80).code).ptr;
-        *((size_t*)(ptr + (16+3*sizeof(void*)))) = ((*payload80).message).len;
-        *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) ((*payload80).message).ptr;
-        if (((*payload80).retry_after_ms).is_some) {
-          const uint32_t *payload82 = &((*payload80).retry_after_ms).val;
+        *((size_t*)(ptr + (16+1*sizeof(void*)))) = ((*payload82).code).len;
+        *((uint8_t **)(ptr + 16)) = (uint8_t *) ((*payload82).code).ptr;
+        *((size_t*)(ptr + (16+3*sizeof(void*)))) = ((*payload82).message).len;
+        *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) ((*payload82).message).ptr;
+        if (((*payload82).retry_after_ms).is_some) {
+          const uint32_t *payload84 = &((*payload82).retry_after_ms).val;
           *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 1;
-          *((int32_t*)(ptr + (20+4*sizeof(void*)))) = (int32_t) (*payload82);
+          *((int32_t*)(ptr + (20+4*sizeof(void*)))) = (int32_t) (*payload84);
         } else {
           *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 0;
         }
         break;
       }
       case 2: {
-        const spout_plugin_types_fault_t *payload83 = &(*payload76).val.invalid_config;
+        const spout_plugin_types_fault_t *payload85 = &(*payload78).val.invalid_config;
         *((int8_t*)(ptr + 8)) = 2;
-        *((size_t*)(ptr + (16+1*sizeof(void*)))) = ((*payload83).code).len;
-        *((uint8_t **)(ptr + 16)) = (uint8_t *) ((*payload83).code).ptr;
-        *((size_t*)(ptr + (16+3*sizeof(void*)))) = ((*payload83).message).len;
-        *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) ((*payload83).message).ptr;
-        if (((*payload83).retry_after_ms).is_some) {
-          const uint32_t *payload85 = &((*payload83).retry_after_ms).val;
+        *((size_t*)(ptr + (16+1*sizeof(void*)))) = ((*payload85).code).len;
+        *((uint8_t **)(ptr + 16)) = (uint8_t *) ((*payload85).code).ptr;
+        *((size_t*)(ptr + (16+3*sizeof(void*)))) = ((*payload85).message).len;
+        *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) ((*payload85).message).ptr;
+        if (((*payload85).retry_after_ms).is_some) {
+          const uint32_t *payload87 = &((*payload85).retry_after_ms).val;
           *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 1;
-          *((int32_t*)(ptr + (20+4*sizeof(void*)))) = (int32_t) (*payload85);
+          *((int32_t*)(ptr + (20+4*sizeof(void*)))) = (int32_t) (*payload87);
         } else {
           *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 0;
         }
         break;
       }
       case 3: {
-        const spout_plugin_types_option_range_t *payload86 = &(*payload76).val.out_of_range;
+        const spout_plugin_types_option_range_t *payload88 = &(*payload78).val.out_of_range;
         *((int8_t*)(ptr + 8)) = 3;
-        if ((*payload86).is_some) {
-          const spout_plugin_types_range_t *payload88 = &(*payload86).val;
+        if ((*payload88).is_some) {
+          const spout_plugin_types_range_t *payload90 = &(*payload88).val;
           *((int8_t*)(ptr + 16)) = 1;
-          *((int64_t*)(ptr + 24)) = (int64_t) (((*payload88).earliest).offset);
-          if ((((*payload88).earliest).token).is_some) {
-            const plugin_list_u8_t *payload90 = &(((*payload88).earliest).token).val;
+          *((int64_t*)(ptr + 24)) = (int64_t) (((*payload90).earliest).offset);
+          if ((((*payload90).earliest).token).is_some) {
+            const plugin_list_u8_t *payload92 = &(((*payload90).earliest).token).val;
             *((int8_t*)(ptr + 32)) = 1;
-            *((size_t*)(ptr + (32+2*sizeof(void*)))) = (*payload90).len;
-            *((uint8_t **)(ptr + (32+1*sizeof(void*)))) = (uint8_t *) (*payload90).ptr;
+            *((size_t*)(ptr + (32+2*sizeof(void*)))) = (*payload92).len;
+            *((uint8_t **)(ptr + (32+1*sizeof(void*)))) = (uint8_t *) (*payload92).ptr;
           } else {
             *((int8_t*)(ptr + 32)) = 0;
           }
-          *((int64_t*)(ptr + (40+2*sizeof(void*)))) = (int64_t) (((*payload88).latest).offset);
-          if ((((*payload88).latest).token).is_some) {
-            const plugin_list_u8_t *payload92 = &(((*payload88).latest).token).val;
+          *((int64_t*)(ptr + (40+2*sizeof(void*)))) = (int64_t) (((*payload90).latest).offset);
+          if ((((*payload90).latest).token).is_some) {
+            const plugin_list_u8_t *payload94 = &(((*payload90).latest).token).val;
             *((int8_t*)(ptr + (48+2*sizeof(void*)))) = 1;
-            *((size_t*)(ptr + (48+4*sizeof(void*)))) = (*payload92).len;
-            *((uint8_t **)(ptr + (48+3*sizeof(void*)))) = (uint8_t *) (*payload92).ptr;
+            *((size_t*)(ptr + (48+4*sizeof(void*)))) = (*payload94).len;
+            *((uint8_t **)(ptr + (48+3*sizeof(void*)))) = (uint8_t *) (*payload94).ptr;
           } else {
             *((int8_t*)(ptr + (48+2*sizeof(void*)))) = 0;
           }
@@ -2458,16 +2976,16 @@ uint8_t * __wasm_export_exports_spout_plugin_handler_method_node_process(uint8_t
         break;
       }
       case 6: {
-        const spout_plugin_types_fault_t *payload95 = &(*payload76).val.other;
+        const spout_plugin_types_fault_t *payload97 = &(*payload78).val.other;
         *((int8_t*)(ptr + 8)) = 6;
-        *((size_t*)(ptr + (16+1*sizeof(void*)))) = ((*payload95).code).len;
-        *((uint8_t **)(ptr + 16)) = (uint8_t *) ((*payload95).code).ptr;
-        *((size_t*)(ptr + (16+3*sizeof(void*)))) = ((*payload95).message).len;
-        *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) ((*payload95).message).ptr;
-        if (((*payload95).retry_after_ms).is_some) {
-          const uint32_t *payload97 = &((*payload95).retry_after_ms).val;
+        *((size_t*)(ptr + (16+1*sizeof(void*)))) = ((*payload97).code).len;
+        *((uint8_t **)(ptr + 16)) = (uint8_t *) ((*payload97).code).ptr;
+        *((size_t*)(ptr + (16+3*sizeof(void*)))) = ((*payload97).message).len;
+        *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) ((*payload97).message).ptr;
+        if (((*payload97).retry_after_ms).is_some) {
+          const uint32_t *payload99 = &((*payload97).retry_after_ms).val;
           *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 1;
-          *((int32_t*)(ptr + (20+4*sizeof(void*)))) = (int32_t) (*payload97);
+          *((int32_t*)(ptr + (20+4*sizeof(void*)))) = (int32_t) (*payload99);
         } else {
           *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 0;
         }
@@ -2532,6 +3050,19 @@ uint8_t * __wasm_export_exports_spout_plugin_handler_method_node_process(uint8_t
           *((uint8_t **)(ptr + (8+6*sizeof(void*)))) = (uint8_t *) (((*payload41).batch).nodes).ptr;
           *((size_t*)(ptr + (8+9*sizeof(void*)))) = (((*payload41).batch).buffers).len;
           *((uint8_t **)(ptr + (8+8*sizeof(void*)))) = (uint8_t *) (((*payload41).batch).buffers).ptr;
+          break;
+        }
+        case 5: {
+          const exports_spout_plugin_handler_own_column_t *payload76 = &(*payload2).val.selected;
+          *((int8_t*)(ptr + (8+1*sizeof(void*)))) = 5;
+          *((int32_t*)(ptr + (8+2*sizeof(void*)))) = (*payload76).__handle;
+          break;
+        }
+        case 6: {
+          const exports_spout_plugin_handler_list_named_column_t *payload77 = &(*payload2).val.with_held;
+          *((int8_t*)(ptr + (8+1*sizeof(void*)))) = 6;
+          *((size_t*)(ptr + (8+3*sizeof(void*)))) = (*payload77).len;
+          *((uint8_t **)(ptr + (8+2*sizeof(void*)))) = (uint8_t *) (*payload77).ptr;
           break;
         }
       }

@@ -227,6 +227,53 @@ typedef struct spout_plugin_data_own_batch_t {
 typedef struct spout_plugin_data_borrow_batch_t {
   int32_t __handle;
 } spout_plugin_data_borrow_batch_t;
+typedef uint8_t spout_plugin_kernels_comparison_t;
+#define SPOUT_PLUGIN_KERNELS_COMPARISON_EQUAL 0
+#define SPOUT_PLUGIN_KERNELS_COMPARISON_NOT_EQUAL 1
+#define SPOUT_PLUGIN_KERNELS_COMPARISON_LESS 2
+#define SPOUT_PLUGIN_KERNELS_COMPARISON_LESS_OR_EQUAL 3
+#define SPOUT_PLUGIN_KERNELS_COMPARISON_GREATER 4
+#define SPOUT_PLUGIN_KERNELS_COMPARISON_GREATER_OR_EQUAL 5
+typedef struct spout_plugin_kernels_value_t {
+  uint8_t tag;
+  union {
+    bool     boolean;
+    int64_t     int_;
+    double     float_;
+    plugin_string_t     text;
+    plugin_list_u8_t     bytes;
+  } val;
+} spout_plugin_kernels_value_t;
+#define SPOUT_PLUGIN_KERNELS_VALUE_BOOLEAN 0
+#define SPOUT_PLUGIN_KERNELS_VALUE_INT 1
+#define SPOUT_PLUGIN_KERNELS_VALUE_FLOAT 2
+#define SPOUT_PLUGIN_KERNELS_VALUE_TEXT 3
+#define SPOUT_PLUGIN_KERNELS_VALUE_BYTES 4
+typedef struct spout_plugin_kernels_refusal_t {
+  plugin_string_t   code;
+  plugin_string_t   message;
+} spout_plugin_kernels_refusal_t;
+typedef struct spout_plugin_kernels_own_column_t {
+  int32_t __handle;
+} spout_plugin_kernels_own_column_t;
+typedef struct spout_plugin_kernels_borrow_column_t {
+  int32_t __handle;
+} spout_plugin_kernels_borrow_column_t;
+typedef spout_plugin_data_borrow_batch_t spout_plugin_kernels_borrow_batch_t;
+typedef struct {
+  bool is_err;
+  union {
+    spout_plugin_kernels_own_column_t ok;
+    spout_plugin_kernels_refusal_t err;
+  } val;
+} spout_plugin_kernels_result_own_column_refusal_t;
+typedef struct {
+  bool is_err;
+  union {
+    plugin_list_u8_t ok;
+    spout_plugin_kernels_refusal_t err;
+  } val;
+} spout_plugin_kernels_result_list_u8_refusal_t;
 typedef spout_plugin_types_blobs_t spout_plugin_state_blobs_t;
 typedef struct spout_plugin_state_found_t {
   spout_plugin_state_blobs_t   values;
@@ -257,6 +304,15 @@ typedef struct exports_spout_plugin_handler_table_t {
   exports_spout_plugin_handler_option_schema_t   schema;
   exports_spout_plugin_handler_parts_t   batch;
 } exports_spout_plugin_handler_table_t;
+typedef spout_plugin_kernels_own_column_t exports_spout_plugin_handler_own_column_t;
+typedef struct exports_spout_plugin_handler_named_column_t {
+  plugin_string_t   name;
+  exports_spout_plugin_handler_own_column_t   column;
+} exports_spout_plugin_handler_named_column_t;
+typedef struct {
+  exports_spout_plugin_handler_named_column_t *ptr;
+  size_t len;
+} exports_spout_plugin_handler_list_named_column_t;
 typedef struct exports_spout_plugin_handler_rows_t {
   uint8_t tag;
   union {
@@ -264,6 +320,8 @@ typedef struct exports_spout_plugin_handler_rows_t {
     plugin_list_u32_t     taken;
     exports_spout_plugin_handler_table_t     with_columns;
     exports_spout_plugin_handler_table_t     fresh;
+    exports_spout_plugin_handler_own_column_t     selected;
+    exports_spout_plugin_handler_list_named_column_t     with_held;
   } val;
 } exports_spout_plugin_handler_rows_t;
 #define EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_ALL 0
@@ -271,6 +329,8 @@ typedef struct exports_spout_plugin_handler_rows_t {
 #define EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_TAKEN 2
 #define EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_WITH_COLUMNS 3
 #define EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_FRESH 4
+#define EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_SELECTED 5
+#define EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_WITH_HELD 6
 typedef struct {
   bool is_some;
   exports_spout_plugin_handler_table_t val;
@@ -350,6 +410,21 @@ extern uint32_t spout_plugin_data_method_batch_schema_id(spout_plugin_data_borro
 extern void spout_plugin_data_method_batch_schema(spout_plugin_data_borrow_batch_t self, spout_plugin_data_schema_t *ret);
 extern void spout_plugin_data_method_batch_read(spout_plugin_data_borrow_batch_t self, plugin_list_u32_t *columns, spout_plugin_data_parts_t *ret);
 extern void spout_plugin_data_method_batch_attributes(spout_plugin_data_borrow_batch_t self, plugin_list_tuple2_string_string_t *ret);
+extern spout_plugin_kernels_own_column_t spout_plugin_kernels_static_column_of(spout_plugin_kernels_borrow_batch_t batch, uint32_t index);
+extern spout_plugin_kernels_own_column_t spout_plugin_kernels_method_column_share(spout_plugin_kernels_borrow_column_t self);
+extern uint32_t spout_plugin_kernels_method_column_rows(spout_plugin_kernels_borrow_column_t self);
+extern bool spout_plugin_kernels_method_column_compare(spout_plugin_kernels_borrow_column_t self, spout_plugin_kernels_comparison_t how, spout_plugin_kernels_value_t *than, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err);
+extern bool spout_plugin_kernels_method_column_compare_column(spout_plugin_kernels_borrow_column_t self, spout_plugin_kernels_comparison_t how, spout_plugin_kernels_borrow_column_t other, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err);
+extern bool spout_plugin_kernels_method_column_is_null(spout_plugin_kernels_borrow_column_t self, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err);
+extern bool spout_plugin_kernels_method_column_both(spout_plugin_kernels_borrow_column_t self, spout_plugin_kernels_borrow_column_t other, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err);
+extern bool spout_plugin_kernels_method_column_either(spout_plugin_kernels_borrow_column_t self, spout_plugin_kernels_borrow_column_t other, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err);
+extern bool spout_plugin_kernels_method_column_negate(spout_plugin_kernels_borrow_column_t self, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err);
+extern bool spout_plugin_kernels_method_column_matches(spout_plugin_kernels_borrow_column_t self, plugin_string_t *pattern, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err);
+extern bool spout_plugin_kernels_method_column_replace(spout_plugin_kernels_borrow_column_t self, plugin_string_t *pattern, plugin_string_t *by, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err);
+extern bool spout_plugin_kernels_method_column_mask(spout_plugin_kernels_borrow_column_t self, uint32_t first, uint32_t last, uint32_t by, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err);
+extern bool spout_plugin_kernels_method_column_hash(spout_plugin_kernels_borrow_column_t self, plugin_list_u8_t *salt, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err);
+extern bool spout_plugin_kernels_method_column_cast(spout_plugin_kernels_borrow_column_t self, plugin_string_t *to, spout_plugin_kernels_own_column_t *ret, spout_plugin_kernels_refusal_t *err);
+extern bool spout_plugin_kernels_method_column_bits(spout_plugin_kernels_borrow_column_t self, plugin_list_u8_t *ret, spout_plugin_kernels_refusal_t *err);
 extern void spout_plugin_state_get(spout_plugin_state_blobs_t *keys, spout_plugin_state_found_t *ret);
 extern void spout_plugin_state_put(spout_plugin_state_entries_t *entries);
 extern void spout_plugin_state_delete(spout_plugin_state_blobs_t *keys);
@@ -404,6 +479,13 @@ void spout_plugin_data_parts_free(spout_plugin_data_parts_t *ptr);
 extern void spout_plugin_data_batch_drop_own(spout_plugin_data_own_batch_t handle);
 extern void spout_plugin_data_batch_drop_borrow(spout_plugin_data_borrow_batch_t handle);
 extern spout_plugin_data_borrow_batch_t spout_plugin_data_borrow_batch(spout_plugin_data_own_batch_t handle);
+void spout_plugin_kernels_value_free(spout_plugin_kernels_value_t *ptr);
+void spout_plugin_kernels_refusal_free(spout_plugin_kernels_refusal_t *ptr);
+extern void spout_plugin_kernels_column_drop_own(spout_plugin_kernels_own_column_t handle);
+extern void spout_plugin_kernels_column_drop_borrow(spout_plugin_kernels_borrow_column_t handle);
+extern spout_plugin_kernels_borrow_column_t spout_plugin_kernels_borrow_column(spout_plugin_kernels_own_column_t handle);
+void spout_plugin_kernels_result_own_column_refusal_free(spout_plugin_kernels_result_own_column_refusal_t *ptr);
+void spout_plugin_kernels_result_list_u8_refusal_free(spout_plugin_kernels_result_list_u8_refusal_t *ptr);
 void spout_plugin_state_blobs_free(spout_plugin_state_blobs_t *ptr);
 void spout_plugin_state_found_free(spout_plugin_state_found_t *ptr);
 void spout_plugin_state_entries_free(spout_plugin_state_entries_t *ptr);
@@ -413,6 +495,8 @@ void exports_spout_plugin_handler_schema_free(exports_spout_plugin_handler_schem
 void exports_spout_plugin_handler_parts_free(exports_spout_plugin_handler_parts_t *ptr);
 void exports_spout_plugin_handler_option_schema_free(exports_spout_plugin_handler_option_schema_t *ptr);
 void exports_spout_plugin_handler_table_free(exports_spout_plugin_handler_table_t *ptr);
+void exports_spout_plugin_handler_named_column_free(exports_spout_plugin_handler_named_column_t *ptr);
+void exports_spout_plugin_handler_list_named_column_free(exports_spout_plugin_handler_list_named_column_t *ptr);
 void exports_spout_plugin_handler_rows_free(exports_spout_plugin_handler_rows_t *ptr);
 void exports_spout_plugin_handler_option_table_free(exports_spout_plugin_handler_option_table_t *ptr);
 void plugin_option_s64_free(plugin_option_s64_t *ptr);
