@@ -29,6 +29,7 @@ mod host;
 mod instance;
 mod isolation;
 mod keyed;
+mod kinds;
 mod leash;
 mod limits;
 mod loading;
