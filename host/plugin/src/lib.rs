@@ -51,6 +51,7 @@ mod secrets;
 mod self_driven;
 mod settings;
 mod shelf;
+mod steps;
 mod stream_consumer;
 mod task;
 mod transformer;
