@@ -85,6 +85,7 @@ impl Producer for SpoutProducer {
             finite,
             readers: None,
             heirs: false,
+            beside: false,
         }
     }
 
