@@ -92,9 +92,9 @@ fuzz target="" executions="1000000" first="0":
 # messages through each connector, whose server and host are killed (`tests/suite/endure.rs`).
 [group('check')]
 soak seeds="500" kills="200": build plugins guests
-    SPOUT_SEEDS={{ seeds }} SPOUT_KILLS={{ kills }} cargo test --release --workspace --locked --test suite -- --nocapture \
+    SPOUT_SEEDS={{ seeds }} SPOUT_KILLS={{ kills }} SPOUT_GARBAGE=2400 cargo test --release --workspace --locked --test suite -- --nocapture \
         rotation_loses killed_anywhere each_commit_that_is_read openapi:: postgres::kills \
-        over_kills kills_and_cuts
+        over_kills kills_and_cuts garbage_of_any_size
 
 # Benchmarks as ratios in one run: `./justw bench`, `./justw bench decode`, `./justw bench repo --commits 10000`.
 [group('check')]

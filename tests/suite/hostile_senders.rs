@@ -2,7 +2,8 @@
 //! limit of its own; it lives, says what it did not take, and commits what an honest sender has after them.
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpStream},
     process::{Command, Stdio},
 };
 
@@ -129,4 +130,42 @@ fn a_point_of_more_fields_than_a_table_has() -> Result<()> {
     let (status, said) = host.post("text/plain", line.as_bytes())?;
     ensure!(status == 200 && said.contains("\"deadLetters\":1"), "{status}: {said}");
     host.end_honestly("text/plain", "m f1=1\n", "select count(*) from p", 1)
+}
+
+/// Garbage in one commit, 24 MiB of it or as much as `SPOUT_GARBAGE` says: more than 2 GiB are more than one array can hold.
+#[test]
+fn garbage_of_any_size_is_set_aside_in_one_commit() -> Result<()> {
+    const LINE: usize = 256 << 10;
+    let mebibytes = std::env::var("SPOUT_GARBAGE").ok().and_then(|text| text.parse().ok()).unwrap_or(24_u64);
+    let lines = mebibytes * (1 << 20) / LINE as u64;
+    let site = Site::new()?;
+    let spec = "
+pipeline: {name: p}
+producer:
+  tcp: {listen: '127.0.0.1:0'}
+  decoder: {type: json, schema: {n: int64}}
+commit: {flush: {time: 1h, rows: 1000000000, bytes: 64GiB}}
+";
+    site.write("p.yaml", spec)?;
+    let mut run = site.start_within(DATA, &["run", "p.yaml"])?;
+    let update = run.wait_for("listening")?.context("it ended before it listened")?;
+    let address = update["address"].as_str().context("an address")?.replace("tcp://", "");
+    let mut client = TcpStream::connect(address)?;
+    let mut line = vec![b'x'; LINE];
+    for number in 0..lines {
+        line[..16].copy_from_slice(format!("{number:016}").as_bytes());
+        line[LINE - 1] = b'\n';
+        client.write_all(&line)?;
+    }
+    client.shutdown(Shutdown::Write)?;
+    // It closes once it has taken everything.
+    ensure!(client.read(&mut [0])? == 0);
+    run.signal("TERM")?;
+    let update = run.wait_for("committed")?.context("nothing was committed")?;
+    ensure!(update["dead_letters"] == lines, "{update}");
+    let (fine, errors) = run.end()?;
+    ensure!(fine, "{errors}");
+    let whole = format!("select count(distinct \"offset\") from p_dead_letter where length(value) = {}", LINE - 1);
+    ensure!(site.number(&whole, None)? == lines, "some are not whole");
+    Ok(())
 }

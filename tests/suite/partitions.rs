@@ -152,3 +152,32 @@ fn more_files_are_open_than_a_shell_allows() -> Result<()> {
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     all_once(&site)
 }
+
+/// A source that is asked for its partitions once more, and does not answer, holds up neither commits nor a stop.
+#[test]
+fn a_source_that_is_slow_to_list_its_partitions_holds_up_nothing() -> Result<()> {
+    let mut site = Site::new()?;
+    site.plugins = guests();
+    let spec = "
+pipeline: {name: slow}
+producer:
+  stream: {plugin: hostile, topic: t, discoverEvery: 10ms, settings: {mode: sleep, call: partitions-again, loud: \"yes\"}}
+  decoder: {type: json}
+commit: {flush: {time: 1s}}
+limits: {call: 10m}
+";
+    site.write("spec.yaml", spec)?;
+    let mut running = site.start(&["run", "spec.yaml"])?;
+    let errors = running.child.stderr.take().context("standard error")?;
+    let mut said = BufReader::new(errors).lines().map_while(Result::ok);
+    ensure!(said.any(|line| line.contains("begun")), "it was not asked again");
+    // It will not answer for minutes. What was read meanwhile is committed all the same.
+    let update = running.wait_for("committed")?.context("it ended early")?;
+    ensure!(update["rows"] == 10, "{update}");
+    std::thread::spawn(move || said.for_each(drop));
+    let since = std::time::Instant::now();
+    running.signal("TERM")?;
+    ensure!(running.end()?.0, "it did not end in order");
+    ensure!(since.elapsed() < std::time::Duration::from_secs(30), "it stopped after {:?}", since.elapsed());
+    Ok(())
+}

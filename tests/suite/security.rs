@@ -1,4 +1,4 @@
-//! The pages on security are of this tree: each test that they name is there, and so is all unsafe code that is.
+//! The pages on security are of this tree: each test that they name is there, and so is all unsafe code that is, and every task.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -140,6 +140,49 @@ fn unsafe_code_is_listed_with_its_reason() -> Result<()> {
     let there: BTreeMap<String, usize> = counted.filter(|(_, uses)| *uses > 0).collect();
     ensure!(there == listed, "unsafe code is\n{there:#?}\nand SECURITY.md lists\n{listed:#?}");
     Ok(())
+}
+
+/// How often code starts something beside it: a task, or a thread. Processes are none.
+fn started(text: &str) -> usize {
+    let mut lines = text.lines().map(str::trim_end).peekable();
+    let mut starts = 0;
+    while let Some(line) = lines.next() {
+        // Of tests that stand in a file of their own only the name is here.
+        if line == "#[cfg(test)]" && lines.peek().is_some_and(|next| next.starts_with("mod ") && next.ends_with('{')) {
+            break;
+        }
+        let code = line.trim_start();
+        if !code.starts_with("//") {
+            let calls = ["spawn(", "spawn_blocking(", "spawn_local(", "spawn_on("];
+            let many = |call: &&str| code.matches(*call).count() - code.matches(&format!("{call})")).count();
+            starts += calls.iter().map(many).sum::<usize>();
+        }
+    }
+    starts
+}
+
+#[test]
+fn every_task_is_listed_with_who_notices_its_panic() -> Result<()> {
+    let page = fs::read_to_string(root().join("docs/tasks.md"))?;
+    let mut listed = BTreeMap::new();
+    for row in rows(&page) {
+        let [file, many, who] = row.as_slice() else { continue };
+        let file = quoted(file).next().context("a file")?;
+        ensure!(who.len() > 20, "docs/tasks.md does not say who notices a panic of {file}");
+        listed.insert(file.to_owned(), many.parse::<usize>().with_context(|| format!("how many in {file}"))?);
+    }
+    let of_tests = |file: &str| file.contains("/tests/") || file.ends_with("/tests.rs") || file.contains("/sandbox/");
+    let host = sources()?.into_iter().filter(|(file, _)| file.starts_with("host/") && !of_tests(file));
+    let counted = host.map(|(file, text)| (file, started(&text)));
+    let there: BTreeMap<String, usize> = counted.filter(|(_, many)| *many > 0).collect();
+    ensure!(there == listed, "started are\n{there:#?}\nand docs/tasks.md lists\n{listed:#?}");
+    Ok(())
+}
+
+#[test]
+fn tasks_and_threads_are_found_in_code_and_nowhere_else() {
+    let text = "// spawn(x)\n#[cfg(test)]\nmod tests;\ntokio::spawn(async {});\n    set.spawn(x); spawn_blocking(f)\ncommand.spawn()?;\n#[cfg(test)]\nmod inner {\nspawn(y)";
+    assert_eq!(started(text), 3);
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! An honest pipeline beside whatever else a host runs: rows at an even pace over TCP, and when they were committed.
 
 use std::{
-    fs,
+    fmt, fs,
     io::Write as _,
     net::TcpStream,
-    thread,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -39,14 +43,93 @@ pub struct Paced {
 }
 
 /// What became of rows that were offered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Kept {
     /// Rows that were sent.
     pub sent: u64,
-    /// How long after the last one everything was committed.
+    /// How long after the last one was due everything was committed.
     pub lag: Duration,
     /// Part of a processor that the whole host took meanwhile.
     pub processors: f64,
+    /// When the last one was due, and how many were committed when.
+    due: Instant,
+    commits: Vec<(Instant, u64)>,
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sent, lag, processors, .. } = self;
+        write!(f, "{sent} rows, all of them {lag:?} after the last was due, by {processors:.2} of a processor")
+    }
+}
+
+impl Kept {
+    /// Which part of them was committed so long after the last one was due.
+    #[must_use]
+    pub fn by(&self, after: Duration) -> f64 {
+        let commits = self.commits.iter().filter(|(at, _)| *at <= self.due + after);
+        commits.map(|(_, rows)| rows).sum::<u64>() as f64 / self.sent.max(1) as f64
+    }
+}
+
+/// Threads of this process that compute for as long as this lives, as others on the same machine could.
+#[derive(Debug)]
+pub struct Others {
+    over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Others {
+    /// As many as there are processors.
+    #[must_use]
+    pub fn start() -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let spin = |over: Arc<AtomicBool>| move || while !over.load(Ordering::Relaxed) {};
+        let many = thread::available_parallelism().map_or(1, Into::into);
+        let threads = (0..many).map(|_| thread::spawn(spin(Arc::clone(&over)))).collect();
+        Self { over, threads }
+    }
+}
+
+impl Drop for Others {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.threads.drain(..).for_each(|thread| drop(thread.join()));
+    }
+}
+
+/// How late this machine wakes who sleeps, for as long as this lives.
+#[derive(Debug)]
+pub struct Alarm {
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<Duration>,
+}
+
+impl Alarm {
+    /// Begins to sleep and to look at the clock.
+    #[must_use]
+    pub fn start() -> Self {
+        const PAUSE: Duration = Duration::from_millis(5);
+        let over = Arc::new(AtomicBool::new(false));
+        let ends = Arc::clone(&over);
+        let thread = thread::spawn(move || {
+            let mut latest = Duration::ZERO;
+            while !ends.load(Ordering::Relaxed) {
+                let before = Instant::now();
+                thread::sleep(PAUSE);
+                latest = latest.max(before.elapsed().saturating_sub(PAUSE));
+            }
+            latest
+        });
+        Self { over, thread }
+    }
+
+    /// The latest.
+    #[must_use]
+    pub fn latest(self) -> Duration {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_default()
+    }
 }
 
 impl Paced {
@@ -94,18 +177,20 @@ impl Paced {
             }
         });
         let expected = (pace.time.as_secs_f64() * pace.rate) as u64;
-        let mut committed = 0;
+        let (mut committed, mut commits) = (0, Vec::new());
         while committed < expected {
             let update = self.running.wait_for("committed")?.context("it ended before all was committed")?;
             if update["pipeline"] == "honest" {
-                committed += update["rows"].as_u64().context("rows")?;
+                let rows = update["rows"].as_u64().context("rows")?;
+                committed += rows;
+                commits.push((Instant::now(), rows));
             }
         }
         let over = Instant::now();
-        let (sent, last) = sending.join().ok().context("the sender panicked")??;
+        let (sent, due) = sending.join().ok().context("the sender panicked")??;
         ensure!(committed == sent, "{sent} rows were sent, and {committed} committed");
         let processors = (self.ticks()? - before) / TICKS / begun.elapsed().as_secs_f64();
-        Ok(Kept { sent, lag: over.saturating_duration_since(last), processors })
+        Ok(Kept { sent, lag: over.saturating_duration_since(due), processors, due, commits })
     }
 
     /// Processor time of the process so far, in ticks.

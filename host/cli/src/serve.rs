@@ -1,7 +1,7 @@
 //! `spout serve`: the HTTP API of a store, and the pipelines of a directory, until somebody stops them.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -20,6 +20,7 @@ use spout_server::{
 use spout_spec::load_all;
 use tokio::{
     sync::mpsc,
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -160,15 +161,18 @@ impl Serve {
         let own = steer::answer(global, &store, Beside { allowed: Reach::ALL.to_vec(), ..beside.clone() });
         let (stop, close, commit) = (CancellationToken::new(), CancellationToken::new(), keeper.committer());
         let service = Service::new(store, tokens, beside, &limits, close.clone());
-        let answering = tokio::spawn(listening.serve(service));
+        let mut answering = tokio::spawn(listening.serve(service));
         let keeping = tokio::spawn(keeper.run(stop.clone()));
         let progress = Progress::new(printer.is_terminal() && plain);
-        let mut watch = Watch { commit, board, progress, printer, stop, stopping: None };
-        watch.until_over(updates, &mut signals).await?;
+        let mut watch = Watch { commit, board, progress, printer, stop, stopping: None, broken: None };
+        watch.until_over(updates, &mut signals, &mut answering).await?;
         keeping.await.map_err(|error| Error::Runtime { source: error.into() })?;
         // Whoever listens has heard how pipelines ended.
         close.cancel();
         own.close().await;
+        if let Some(source) = watch.broken {
+            return Err(Error::Runtime { source }.into());
+        }
         let last = clock::now() + AT_LEAST;
         let last = watch.stopping.map_or(last, |since| last.max(since + STOP));
         tokio::select! {
@@ -224,6 +228,8 @@ struct Watch<'a> {
     stop: CancellationToken,
     /// Since when it is to stop.
     stopping: Option<Instant>,
+    /// Why nobody answers requests any more.
+    broken: Option<io::Error>,
 }
 
 /// Waits for the signal to stop.
@@ -237,6 +243,7 @@ impl Watch<'_> {
         &mut self,
         mut updates: mpsc::UnboundedReceiver<Update>,
         signals: &mut Signals,
+        answering: &mut JoinHandle<()>,
     ) -> Result<(), Error> {
         let mut tick = interval(Duration::from_millis(250));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -260,6 +267,14 @@ impl Watch<'_> {
                         self.stopping = Some(clock::now());
                     }
                 },
+                over = &mut *answering, if self.broken.is_none() => {
+                    // It ends by a panic alone: a server that nobody can ask stops in order, for whoever starts it again.
+                    let source = over.err().map_or_else(|| io::Error::other("it has ended"), io::Error::from);
+                    tracing::error!(%source, "a bug: requests are not answered any more; the server stops");
+                    self.broken = Some(source);
+                    self.stop.cancel();
+                    self.stopping.get_or_insert_with(clock::now);
+                }
                 _ = tick.tick() => {
                     let shown = self.progress.tick(clock::now(), self.printer);
                     self.seen(shown);

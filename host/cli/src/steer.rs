@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Result;
 use spout_base::{
     error::{Coded as _, chain},
+    panicked::caught,
     reach::Reach,
 };
 use spout_keeper::{PluginShelf, Ran};
@@ -50,7 +51,11 @@ pub(super) fn answer(global: &Global, store: &Store, beside: Beside) -> Steered 
     let answering = match Control::open(&global.store) {
         Ok(control) => {
             let service = Service::new(store.clone(), None, beside, &LIMITS, stop.clone());
-            Some(tokio::spawn(control.serve(service)))
+            Some(tokio::spawn(async move {
+                if let Err(panic) = caught(control.serve(service)).await {
+                    tracing::error!(%panic, "a bug: nobody can steer this process any more, which runs on; please report it");
+                }
+            }))
         }
         Err(error) => {
             tracing::warn!(code = error.code(), "{}", chain(&error));
@@ -70,7 +75,7 @@ impl Steered {
     pub(super) async fn close(self) {
         self.stop.cancel();
         if let Some(answering) = self.answering {
-            // A panic there is reported where it happened.
+            // It has said of a panic.
             drop(answering.await);
         }
     }

@@ -16,7 +16,7 @@ use arrow::{
     error::ArrowError,
 };
 use bytes::Bytes;
-use spout_data::DeadLetter;
+use spout_data::{DeadLetter, within_an_array};
 
 /// The years 1 to 9999, in milliseconds since 1970.
 const CALENDAR_MS: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
@@ -84,7 +84,8 @@ pub(super) fn rows(dead: &[DeadLetter], producers: &Names, before: Option<&Bytes
     let mut seen: HashSet<*const u8> = before.iter().map(|value| value.as_ptr()).collect();
     let mut repeats = |letter: &DeadLetter| !letter.value.is_empty() && !seen.insert(letter.value.as_ptr());
     let repeats: Vec<bool> = dead.iter().map(&mut repeats).collect();
-    within_an_array(dead, &repeats)?;
+    let taken = |(letter, repeats): (&DeadLetter, &bool)| letter.room() - if *repeats { letter.value.len() } else { 0 };
+    within_an_array(dead.iter().zip(&repeats).map(taken))?;
     let holds =
         dead.iter().zip(&repeats).map(|(letter, repeats)| if *repeats { ELSEWHERE } else { letter.holds.name() });
     let holds: ArrayRef = Arc::new(StringArray::from_iter_values(holds));
@@ -118,15 +119,6 @@ pub(super) fn rows(dead: &[DeadLetter], producers: &Names, before: Option<&Bytes
     RecordBatch::try_new(schema(producers), producer.into_iter().chain(columns).collect())
 }
 
-/// Whether each column of `dead` can be one array, whose builders would panic otherwise.
-fn within_an_array(dead: &[DeadLetter], repeats: &[bool]) -> Result<(), ArrowError> {
-    let taken = |(letter, repeats): (&DeadLetter, &bool)| letter.room() - if *repeats { letter.value.len() } else { 0 };
-    match dead.iter().zip(repeats).map(taken).sum::<usize>() {
-        bytes if i32::try_from(bytes).is_err() => Err(ArrowError::OffsetOverflowError(bytes)),
-        _ => Ok(()),
-    }
-}
-
 /// The reason of a letter whose message stands in an earlier one.
 fn elsewhere(letter: &DeadLetter) -> Cow<'_, str> {
     let DeadLetter { partition, offset, reason, .. } = letter;
@@ -137,6 +129,29 @@ fn elsewhere(letter: &DeadLetter) -> Cow<'_, str> {
 mod tests {
     use super::*;
     use arrow::array::AsArray;
+
+    #[test]
+    fn letters_of_more_than_an_array_holds_are_an_error_and_no_panic() {
+        // As many pieces of one buffer as are 2.3 GiB, none of which is at the place of another.
+        let bytes = Bytes::from(vec![b'x'; (1 << 20) + 2400]);
+        let letter = |offset: usize| DeadLetter {
+            partition: 0.into(),
+            offset: offset as u64,
+            timestamp_ms: None,
+            file: None,
+            key: None,
+            headers: Vec::new(),
+            value: bytes.slice(offset..offset + (1 << 20)),
+            null: false,
+            holds: spout_data::Holds::Message,
+            stage: "decode".into(),
+            code: "json.syntax".into(),
+            reason: "no".into(),
+        };
+        let letters: Vec<DeadLetter> = (0..2400).map(letter).collect();
+        assert!(matches!(rows(&letters, &Names::new(), None), Err(ArrowError::OffsetOverflowError(_))));
+        assert_eq!(rows(&letters[..3], &Names::new(), None).unwrap().num_rows(), 3);
+    }
 
     #[test]
     fn a_message_is_written_once_however_many_of_its_rows_are_set_aside() {

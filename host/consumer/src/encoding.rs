@@ -78,6 +78,14 @@ impl Encoding {
         }
     }
 
+    /// Ends when the thread that encodes is gone, which it never is before no more rows come. The future may be dropped.
+    pub(super) async fn failed(&mut self) {
+        match self {
+            Self::Thread(thread) => thread.rows.closed().await,
+            Self::Few(..) => std::future::pending().await,
+        }
+    }
+
     /// The files, when no more rows come.
     pub(super) async fn files(self, format: Format) -> Result<Vec<Encoded>, Error> {
         let files = match self {
@@ -135,4 +143,34 @@ fn add(
 /// Sizes in KiB, as permits; at least one.
 fn kib(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::tests::batch;
+
+    #[tokio::test]
+    async fn a_thread_that_panics_is_known_before_the_next_row() {
+        let room = room();
+        let mut encoding = Encoding::Thread(Thread::start(Format::Parquet));
+        encoding.take(batch(0..3).records, Format::Parquet, &room).await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(1), encoding.failed()).await.is_err());
+        let files = encoding.files(Format::Parquet).await.unwrap();
+        assert_eq!(files.len(), 1);
+
+        let (rows, queue) = mpsc::unbounded_channel();
+        let (answer, files) = oneshot::channel();
+        let panics = thread::spawn(move || {
+            let _both = (queue, answer);
+            panic!("a bug");
+        });
+        let mut encoding = Encoding::Thread(Thread { rows, files });
+        encoding.failed().await;
+        assert!(panics.join().is_err());
+        assert!(matches!(encoding.take(batch(0..3).records, Format::Parquet, &room).await, Err(Error::Gone)));
+        assert!(matches!(encoding.files(Format::Parquet).await, Err(Error::Gone)));
+    }
 }

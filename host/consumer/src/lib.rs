@@ -81,6 +81,12 @@ pub trait Consumer: Send {
     /// As for [`Consumer::consume`].
     async fn flush(&mut self) -> Result<(), Error>;
 
+    /// Why it can take no more although nothing was asked of it, such as that a task of it panicked; never, as long as it can. The
+    /// future may be dropped.
+    async fn failed(&mut self) -> Error {
+        std::future::pending().await
+    }
+
     /// Ends in order, after the last commit: nothing will ever follow in this run.
     ///
     /// # Errors

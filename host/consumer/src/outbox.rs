@@ -93,6 +93,11 @@ pub(super) trait Deliver: Send + 'static {
     /// out here.
     async fn deliver(&mut self, parcel: Self::Parcel, room: Room) -> Result<(), Error>;
 
+    /// Why nothing can be delivered any more although nothing is to be; never, as long as it can. The future may be dropped.
+    async fn broken(&mut self) -> Error {
+        pending().await
+    }
+
     /// Whether it delivers to a part of this process. That stops in its own time, so nobody is impatient with it.
     fn is_ours(&self) -> bool {
         false
@@ -191,6 +196,17 @@ impl<P: Send + 'static> Outbox<P> {
         match self.wait(self.places, true).await? {
             Some(_) => Ok(()),
             None => self.failure().await,
+        }
+    }
+
+    /// Why nothing will be delivered any more; never, as long as something may be. The future may be dropped.
+    pub(super) async fn failed(&mut self) -> Error {
+        let Some(task) = &mut self.task else { return pending().await };
+        let ended = task.await;
+        self.task = None;
+        match ended {
+            Ok(Err(error)) => error,
+            Ok(Ok(())) | Err(_) => Error::Lost { consumer: self.consumer },
         }
     }
 
@@ -311,10 +327,17 @@ async fn run<D: Deliver>(
         if let Some((parcel, place)) = first {
             deliver.deliver(parcel, place).await?;
         }
-        while let Some((parcel, place)) = parcels.recv().await {
-            deliver.deliver(parcel, place).await?;
+        loop {
+            let parcel = tokio::select! {
+                biased;
+                parcel = parcels.recv() => parcel,
+                error = deliver.broken() => return Err(error),
+            };
+            match parcel {
+                Some((parcel, place)) => deliver.deliver(parcel, place).await?,
+                None => return Ok(()),
+            }
         }
-        Ok(())
     };
     // After a panic too, what was not delivered is not: whoever waits for room finds out.
     let delivered = Box::pin(caught(delivered)).await;

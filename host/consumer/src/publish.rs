@@ -211,6 +211,10 @@ impl Consumer for PublishConsumer {
         self.outbox.flush().await
     }
 
+    async fn failed(&mut self) -> Error {
+        self.outbox.failed().await
+    }
+
     async fn finish(&mut self) -> Result<(), Error> {
         self.outbox.finish().await
     }
@@ -256,6 +260,11 @@ impl Deliver for Posting {
         }
         let said = self.publisher.send(parcel, room).await;
         said.map_err(|source| self.failed(source))
+    }
+
+    async fn broken(&mut self) -> Error {
+        let source = self.publisher.failed().await;
+        self.failed(source)
     }
 
     async fn close(self, patience: Duration) -> Result<(), Error> {

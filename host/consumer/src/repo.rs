@@ -105,6 +105,15 @@ impl RepoConsumer {
         self.encoding.take(batch.records.clone(), self.target.format, &self.room).await
     }
 
+    /// Why it can take no more: a thread that encodes is gone. Never, as long as they are there; the future may be dropped.
+    pub async fn failed(&mut self) -> Error {
+        tokio::select! {
+            () = self.encoding.failed() => Error::Gone,
+            () = self.dead.failed() => Error::Gone,
+            () = self.late.failed() => Error::Gone,
+        }
+    }
+
     /// Makes `files`, which a source has put itself, part of this commit.
     pub fn join(&mut self, files: OpenCommit) {
         self.files = Some(files);

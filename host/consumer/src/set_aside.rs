@@ -1,7 +1,11 @@
 //! What is committed beside the rows: dead letters and late rows. They are encoded while they come, as the rows are, so that a
 //! commit of nothing else takes no more memory than one of rows.
 
-use std::sync::Arc;
+use std::{
+    future::{Future as _, poll_fn},
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use spout_data::{Aside, DeadLetter};
@@ -66,6 +70,11 @@ impl Letters {
         rows.map_err(failed("repo", "parquet", few.len()))
     }
 
+    /// Ends when the thread that encodes them is gone.
+    pub(super) async fn failed(&mut self) {
+        self.encoding.failed().await;
+    }
+
     /// The files, when no more letters come.
     pub(super) async fn files(mut self, producers: &Names) -> Result<Vec<Encoded>, Error> {
         if !self.few.is_empty() {
@@ -93,6 +102,13 @@ impl LateRows {
             }
         }
         Ok(())
+    }
+
+    /// Ends when a thread that encodes them is gone.
+    pub(super) async fn failed(&mut self) {
+        let mut all: Vec<_> = self.0.iter_mut().map(|(_, encoding)| Box::pin(encoding.failed())).collect();
+        let mut any = |cx: &mut Context<'_>| all.iter_mut().any(|gone| gone.as_mut().poll(cx).is_ready());
+        poll_fn(|cx| if any(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     /// The files of each handler, one for each schema, when no more rows come.

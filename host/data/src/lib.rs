@@ -6,6 +6,7 @@
 //!
 //! **Invariant**: nothing here does IO, is async, or knows who produced or consumes it.
 
+mod arrays;
 mod aside;
 mod batch;
 mod counts;
@@ -22,6 +23,7 @@ mod schema_limits;
 mod schema_text;
 mod upstream;
 
+pub use arrays::{ARRAY, within_an_array};
 pub use aside::Aside;
 pub use batch::{Batch, Origins};
 pub use counts::{Counts, UnknownKeys};

@@ -18,6 +18,8 @@ use super::{Batches, Error, Format, batches, decode_error, encode_error, stored:
 
 /// Rows that are turned into columns at once.
 const BATCH_ROWS: usize = 8192;
+/// Bytes of one that is large.
+const BATCH_BYTES: usize = 256 << 20;
 
 pub(super) struct Writer {
     bytes: Vec<u8>,
@@ -109,7 +111,7 @@ pub(super) fn read(
             fields.at
         }
     };
-    let table = Table { bytes, at: start, in_file, wanted };
+    let table = Table { bytes, at: start, in_file, wanted, most: BATCH_BYTES, column: i32::MAX as usize };
     Ok(batches(path, Format::Csv, table))
 }
 
@@ -119,6 +121,9 @@ struct Table {
     at: usize,
     in_file: SchemaRef,
     wanted: Vec<usize>,
+    /// Bytes of a batch after which no other record is taken, and most bytes that a column can have.
+    most: usize,
+    column: usize,
 }
 
 impl Iterator for Table {
@@ -143,8 +148,18 @@ impl Table {
         let width = self.in_file.fields().len();
         let mut columns: Vec<StringBuilder> = self.wanted.iter().map(|_| StringBuilder::new()).collect();
         let mut rows = 0;
-        while rows < BATCH_ROWS {
+        while rows < BATCH_ROWS && fields.at - self.at < self.most {
+            let before = fields.at;
             let Some(record) = fields.record(width).map_err(ArrowError::CsvError)? else { break };
+            match fields.at - self.at {
+                // What builds a column panics beyond that.
+                large if large > self.column && rows == 0 => return Err(ArrowError::OffsetOverflowError(large)),
+                large if large > self.column => {
+                    fields.at = before;
+                    break;
+                }
+                _ => {}
+            }
             for (column, index) in columns.iter_mut().zip(&self.wanted) {
                 let cell = record.get(*index).filter(|(text, quoted)| *quoted || !text.is_empty());
                 column.append_option(cell.map(|(text, _)| text));
@@ -227,5 +242,32 @@ impl Fields<'_> {
                 None => return Ok((text, true)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Schema;
+
+    use super::*;
+
+    /// How many rows the batches have, if they have at most `most` bytes and columns at most `column`.
+    fn check(text: &str, most: usize, column: usize, expected: Result<&[usize], ()>) {
+        let in_file = SchemaRef::new(Schema::new(vec![Field::new("a", DataType::Utf8, true)]));
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        let table = Table { bytes, at: 0, in_file, wanted: vec![0], most, column };
+        let rows: Result<Vec<usize>, _> = table.map(|batch| batch.map(|batch| batch.num_rows())).collect();
+        assert_eq!(rows.as_deref().map_err(drop), expected, "{text:?} in batches of {most}, {column} bytes");
+    }
+
+    #[test]
+    fn no_column_has_more_than_an_array_holds() {
+        let text = "aaaa\nbbbb\ncc\n\"d\"\n";
+        check(text, 1000, 1000, Ok(&[4]));
+        check(text, 6, 1000, Ok(&[2, 2]));
+        check(text, 1, 1000, Ok(&[1; 4]));
+        check(text, 1000, 5, Ok(&[1, 1, 1, 1]));
+        check(text, 1000, 12, Ok(&[2, 2]));
+        check(text, 1000, 4, Err(()));
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fs, sync::Arc};
 
-use spout_base::error::{Coded as _, chain};
+use spout_base::{
+    error::{Coded as _, chain},
+    panicked::caught,
+};
 use spout_pipeline::{Links, Parts};
 use spout_plugin::Plugins;
 use spout_repo::Store;
@@ -56,13 +59,17 @@ impl Building {
         for (name, digest) in parts.iter().flat_map(Parts::digests) {
             let (building, name, digest) = (self.clone(), name.clone(), digest.clone());
             tokio::spawn(async move {
-                if let Err(error) = building.keep_one(&name, &digest).await {
-                    tracing::warn!(
+                match caught(building.keep_one(&name, &digest)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::warn!(
                         plugin = name,
                         code = error.code(),
                         error = chain(&error),
                         "the plugin is not kept in the store"
-                    );
+                    ),
+                    Err(panic) => {
+                        tracing::error!(plugin = name, %panic, "a bug: keeping the plugin in the store panicked; please report it");
+                    }
                 }
             });
         }

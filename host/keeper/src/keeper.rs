@@ -170,8 +170,7 @@ impl Keeper {
         for group in over {
             let Some(Running { made_of, before, orders, task, .. }) = self.running.remove(&group) else { continue };
             let Ok(Ended { error, committed }) = task.await else {
-                let died = |name: &String| PipelineError::Task { pipeline: name.clone() };
-                group.iter().for_each(|name| self.statuses.failed(name, &died(name)));
+                self.died(&group);
                 self.give_up(group, made_of, None).await;
                 continue;
             };
@@ -384,6 +383,12 @@ impl Keeper {
         self.running.insert(group, Running { made_of, parts, before, orders, stop, task });
     }
 
+    /// What watched over a group has panicked.
+    fn died(&self, group: &Group) {
+        let died = |name: &String| PipelineError::Task { pipeline: name.clone() };
+        group.iter().for_each(|name| self.statuses.failed(name, &died(name)));
+    }
+
     /// Has a group stop, so that other servers may run it.
     async fn retire(&mut self, group: &Group) {
         self.stop(group).await;
@@ -395,9 +400,11 @@ impl Keeper {
         let Running { made_of, parts, stop, task, .. } = self.running.remove(group)?;
         group.iter().for_each(|name| self.statuses.set(name, Phase::Stopping));
         stop.cancel();
-        // A panic there is reported where it happened.
-        drop(task.await);
-        group.iter().for_each(|name| self.statuses.set(name, Phase::Stopped));
+        if task.await.is_ok() {
+            group.iter().for_each(|name| self.statuses.set(name, Phase::Stopped));
+        } else {
+            self.died(group);
+        }
         Some((made_of, parts))
     }
 }

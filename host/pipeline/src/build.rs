@@ -13,7 +13,7 @@ use spout_consumer::{Consumer, ConsumerContext, PublishConsumer, Target};
 use spout_data::{Marker, PartitionId};
 use spout_format::Format;
 use spout_node::{Builder, Chain, NodeSpec, Shape, States, Tables};
-use spout_plugin::{EnvGrant, Exposed, Metrics, PluginRef, Plugins, Quotas, Task, World, check_grants};
+use spout_plugin::{EnvGrant, Exposed, Metrics, PluginRef, Plugins, Quotas, Task, World};
 use spout_producer::{Output, Producer, Producers, Service, ServiceSpec, Standings};
 use spout_repo::{Differences, Store};
 use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, PluginUse, Publish, SpoutSpec, all_handlers};
@@ -414,11 +414,9 @@ impl<'a> Loading<'a> {
         }
         let is_source = matches!(world, World::Source | World::StreamSource | World::SelfDriven | World::Command);
         let exposed = self.exposed.clone().filter(|_| is_source);
-        let port = exposed.as_ref().map(Exposed::port);
-        check_grants(&plugin, (world, &offer), &grants, (topic, port)).map_err(failed)?;
         self.digests.insert(plugin.name().to_owned(), plugin.digest().to_owned());
         let quotas = self.quotas.entry(plugin.name().to_owned()).or_default().clone();
-        Ok(Task {
+        let task = Task {
             pipeline: pipeline.clone(),
             plugin,
             offer,
@@ -429,6 +427,8 @@ impl<'a> Loading<'a> {
             settings: settings.to_list(),
             draining: self.draining.clone(),
             metrics: self.metrics.entry(label.to_owned()).or_default().clone(),
-        })
+        };
+        task.check_grants(world, topic).await.map_err(failed)?;
+        Ok(task)
     }
 }

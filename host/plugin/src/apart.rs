@@ -18,12 +18,13 @@ use super::{
     Error,
     files::Threads,
     instance::Instance,
-    leash::{Leash, Overrun},
+    leash::{GRACE, Leash, Overrun},
+    steps::Steps,
     task::Task,
 };
 
 /// Beyond the limits that are enforced inside a call: only a thread that hangs takes so long.
-const SPARE: Duration = Duration::from_secs(1);
+const SPARE: Duration = Duration::from_millis(50);
 
 /// The same at a stop, which has no time for it.
 const SPARE_AT_STOP: Duration = Duration::from_millis(300);
@@ -63,9 +64,6 @@ impl<L: Live> Apart<L> {
     {
         let live = self.live.take().filter(|live| !live.instance().spoilt());
         let (task, topic) = (self.task.clone(), self.topic.clone());
-        // To instantiate and to open it are calls too.
-        let calls = if live.is_some() { 1 } else { 3 };
-        let limit = self.task.limits.call.0.saturating_mul(calls).saturating_add(wait);
         let work = async move {
             let live = match live {
                 Some(live) => live,
@@ -73,15 +71,21 @@ impl<L: Live> Apart<L> {
             };
             Ok(call(live).await)
         };
+        let limit = self.task.limits.call.0 + wait;
+        let (work, mut steps) = Steps::of(limit + GRACE, work);
         let mut running = Running(owner::spawn(blocking(work, self.task.threads())));
         let turns = self.task.quotas.turns(self.task.limits.processors());
-        let leash = Leash::new(limit.saturating_add(SPARE), &self.task.draining, &turns).around(SPARE_AT_STOP);
-        match leash.hold(&mut running.0).await {
-            Ok(Ok(done)) => {
-                let (live, answer) = done?;
+        let leash = Leash::around(SPARE_AT_STOP, &self.task.draining, &turns);
+        let done = tokio::select! {
+            biased;
+            done = leash.hold(&mut running.0) => done,
+            () = steps.overdue(SPARE) => Err(Overrun::Limit),
+        };
+        let answer = match done {
+            Ok(Ok(done)) => done.and_then(|(live, answer)| {
                 self.live = Some(live).filter(|_| !answer.as_ref().is_err_and(Error::is_crash));
                 answer
-            }
+            }),
             // A panic there is a bug; it goes on here, where the pipeline's task is watched.
             Ok(Err(error)) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -89,7 +93,19 @@ impl<L: Live> Apart<L> {
             },
             Err(Overrun::Limit) => Err(Error::TimedOut { at: self.task.at(name), limit }),
             Err(Overrun::Stop) => Err(Error::Interrupted { at: self.task.at(name) }),
+        };
+        if answer.as_ref().is_err_and(Error::is_slow) {
+            let last = steps.last();
+            let (limit, took) = (last.limit.saturating_sub(GRACE), last.begun.elapsed());
+            tracing::debug!(
+                pipeline = self.task.pipeline,
+                call = name,
+                limit_ms = limit.as_millis(),
+                took_ms = took.as_millis(),
+                "a call is over by its limit"
+            );
         }
+        answer
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use spout_base::reach::Reach;
 use spout_data::ByteSize;
 use wasmtime::{Store, Trap, UpdateDeadline, component::Instance as Linked};
 use wasmtime_wasi::I32Exit;
@@ -43,27 +44,12 @@ impl std::fmt::Debug for Instance {
 impl Instance {
     /// Opens a store with the task's grants and limits, and instantiates the plugin in it.
     pub(super) async fn open(task: &Task) -> Result<Self, Error> {
-        let held =
-            if task.grants.dirs.is_empty() { Held::new(task, false)? } else { Self::hold(task, Held::new).await? };
+        let held = if task.grants.reach().contains(&Reach::Files) {
+            task.waiting("instantiate", |task| Held::new(task, false)).await?
+        } else {
+            Held::new(task, false)?
+        };
         Self::open_with(task, held).await
-    }
-
-    /// What the store holds, with granted directories: to open one can take as long as its file system likes.
-    pub(super) async fn hold(
-        task: &Task,
-        make: impl FnOnce(&Task, bool) -> Result<Held, Error> + Send + 'static,
-    ) -> Result<Held, Error> {
-        let (limit, turns) = (task.limits.call.0, task.quotas.turns(task.limits.processors()));
-        let (own, threads) = (task.clone(), task.threads());
-        let leash = Leash::new(limit + GRACE, &task.draining, &turns);
-        match leash.hold(threads.block(move || make(&own, false))).await {
-            Ok(Ok(held)) => held,
-            Ok(Err(error)) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(Error::Closed),
-            },
-            Err(overrun) => Err(overran(task, "instantiate", limit, overrun)),
-        }
     }
 
     /// As `open`, for calls that are made [apart](super::apart): they may block their thread on files.
@@ -100,7 +86,7 @@ impl Instance {
                 }
             }
         });
-        let leash = Leash::new(limit + GRACE, &task.draining, &turns);
+        let leash = Leash::new(limit, &task.draining, &turns);
         let opened = leash.hold(pre.instantiate_async(&mut store)).await;
         match opened {
             Ok(Ok(instance)) => {
@@ -145,7 +131,7 @@ impl Instance {
         self.store.data_mut().ticks = ticks(self.task.limits.call.0);
         self.store.data_mut().hit = None;
         self.store.data_mut().words.say();
-        Leash::new(self.limit + GRACE, &self.task.draining, &self.turns)
+        Leash::new(self.limit, &self.task.draining, &self.turns)
     }
 
     /// As `begin`, for a call that goes on until the pipeline wants to stop. Only what it computes from one call to the host to
@@ -205,9 +191,6 @@ pub(super) const MESSAGE: usize = 2000;
 /// Longest wait that a guest can ask for before it is tried again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Time beyond the limit before a call that waits is given up: a guest that computes is stopped by its ticks first.
-const GRACE: Duration = Duration::from_millis(100);
-
 fn ticks(limit: Duration) -> u64 {
     u64::try_from(limit.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX).max(1)
 }
@@ -217,7 +200,7 @@ fn fuel(task: &Task) -> usize {
 }
 
 /// A call that was given up.
-fn overran(task: &Task, call: &'static str, limit: Duration, overrun: Overrun) -> Error {
+pub(super) fn overran(task: &Task, call: &'static str, limit: Duration, overrun: Overrun) -> Error {
     match overrun {
         Overrun::Limit => Error::TimedOut { at: task.at(call), limit },
         Overrun::Stop => Error::Interrupted { at: task.at(call) },

@@ -4,7 +4,10 @@ use std::{future::Future, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::turns::Turns;
+use super::{steps::Step, turns::Turns};
+
+/// Time beyond its limit before a call that waits is given up: a guest that computes is stopped by its ticks first.
+pub(super) const GRACE: Duration = Duration::from_millis(100);
 
 /// What a call that runs has left when the pipeline wants to stop.
 const RUNNING: Duration = Duration::from_secs(1);
@@ -28,26 +31,30 @@ pub(super) struct Leash {
     limit: Option<Duration>,
     draining: CancellationToken,
     turns: Turns,
-    /// What comes on top at a stop.
+    /// What it has left when the pipeline wants to stop, and what comes on top of that.
+    left: Duration,
     spare: Duration,
 }
 
 impl Leash {
+    /// Around a call that may take `limit`.
     pub(super) fn new(limit: Duration, draining: &CancellationToken, turns: &Turns) -> Self {
-        Self { limit: Some(limit), draining: draining.clone(), turns: turns.clone(), spare: Duration::ZERO }
+        Self { limit: Some(limit + GRACE), left: RUNNING, ..Self::endless(draining, turns) }
     }
 
+    /// Around one that has no limit.
     pub(super) fn endless(draining: &CancellationToken, turns: &Turns) -> Self {
-        Self { limit: None, draining: draining.clone(), turns: turns.clone(), spare: Duration::ZERO }
+        Self { limit: None, draining: draining.clone(), turns: turns.clone(), left: LAST, spare: Duration::ZERO }
     }
 
-    /// The same around what has such a leash itself, and heeds it unless its thread hangs: it has `spare` more at a stop.
-    pub(super) fn around(self, spare: Duration) -> Self {
-        Self { spare, ..self }
+    /// Around calls that have such leashes themselves, and heed them unless their thread hangs: they have `spare` more at a stop.
+    pub(super) fn around(spare: Duration, draining: &CancellationToken, turns: &Turns) -> Self {
+        Self { left: RUNNING, spare, ..Self::endless(draining, turns) }
     }
 
     /// What `call` answers, if it does so in time. Whoever gets none drops the store: the call stands still half way in it.
     pub(super) async fn hold<F: Future>(&self, call: F) -> Result<F::Output, Overrun> {
+        let _step = self.limit.map(Step::begin);
         tokio::select! {
             biased;
             answer = self.turns.during(call) => Ok(answer),
@@ -68,6 +75,6 @@ impl Leash {
             return tokio::time::sleep(LAST + self.spare).await;
         }
         self.draining.cancelled().await;
-        tokio::time::sleep(if self.limit.is_some() { RUNNING } else { LAST } + self.spare).await;
+        tokio::time::sleep(self.left + self.spare).await;
     }
 }

@@ -6,7 +6,8 @@ use arrow::datatypes::Schema;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    At, Error, Exposed, GrantSpec, LimitsSpec, Metrics, Plugin, Quotas, convert::schema::same_columns, files::Threads,
+    At, Error, Exposed, GrantSpec, LimitsSpec, Metrics, Plugin, Quotas, World, convert::schema::same_columns,
+    files::Threads, grants::check_grants, instance::overran, leash::Leash,
 };
 
 /// One use of a plugin in a pipeline. Every instance opened for it gets the same.
@@ -41,6 +42,41 @@ impl Task {
     /// The first column that differs.
     pub fn check_output(&self, declared: &Schema, answered: &Schema) -> Result<(), Error> {
         same_columns(declared, answered).map_err(|what| self.broke("handler.process", &what))
+    }
+
+    /// Checks that everything is granted that the plugin asks for where it is used as `world`, that nothing of the host's own is, and
+    /// that secrets are there. Where it asks for the directory `{topic}`, that is the one of `topic`, which it is used to read.
+    /// What paths lead to may hang: that keeps a thread of the plugin's own, and whoever asks no longer than a call may take.
+    ///
+    /// # Errors
+    /// What is missing, and what to add to the spec; a directory that nobody may be granted; a secret that cannot be read; that it
+    /// takes too long.
+    pub async fn check_grants(&self, world: World, topic: Option<&str>) -> Result<(), Error> {
+        let topic = topic.map(ToOwned::to_owned);
+        self.waiting("instantiate", move |task| {
+            let port = task.exposed.as_ref().map(Exposed::port);
+            check_grants(&task.plugin, (world, &task.offer), &task.grants, (topic.as_deref(), port))
+        })
+        .await
+    }
+
+    /// What `work` comes to, which may wait for files: on a thread of the plugin's own, and as long as `call` may take.
+    pub(super) async fn waiting<T: Send + 'static>(
+        &self,
+        call: &'static str,
+        work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (limit, turns) = (self.limits.call.0, self.quotas.turns(self.limits.processors()));
+        let (own, threads) = (self.clone(), self.threads());
+        let leash = Leash::new(limit, &self.draining, &turns);
+        match leash.hold(threads.block(move || work(&own))).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(error)) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::Closed),
+            },
+            Err(overrun) => Err(overran(self, call, limit, overrun)),
+        }
     }
 
     /// A rule of `call` that an answer breaks, in words which may have what a guest said: without secrets.

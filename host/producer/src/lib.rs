@@ -18,6 +18,7 @@ mod decoder_spec;
 mod error;
 mod framing;
 mod inbox;
+mod kinds;
 mod metadata;
 mod password;
 mod produce;

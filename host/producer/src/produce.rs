@@ -146,6 +146,8 @@ pub struct ProducerTraits {
     /// Where a partition has ended, others may come after it, such as the halves of one that was split: before nothing more is
     /// expected, partitions are looked for once more.
     pub heirs: bool,
+    /// To look for partitions can take as long as somebody else likes: [`Producer::look`] begins it, and nothing waits for it.
+    pub beside: bool,
 }
 
 /// Where partitions are to go on, whatever was committed.
@@ -171,6 +173,21 @@ pub trait Producer: fmt::Debug + Send {
     /// # Errors
     /// What the source answers.
     async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error>;
+
+    /// Begins to look for partitions beside everything else, and whether it did: not while it still looks. See
+    /// [`ProducerTraits::beside`].
+    fn look(&mut self, _marker: &Marker) -> bool {
+        false
+    }
+
+    /// What that found, as [`Producer::partitions`] would, which otherwise waits for it and has it too; never, if it was not begun.
+    /// The future may be dropped.
+    ///
+    /// # Errors
+    /// What the source answers.
+    async fn looked(&mut self) -> Result<Vec<Found>, Error> {
+        std::future::pending().await
+    }
 
     /// Where each partition would go on at `goal`: those that `marker` knows, and those that are new. Nothing is read.
     ///

@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use spout_data::{Marker, Messages, PartitionId, Position, Span};
 use spout_plugin::Progress;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,8 @@ impl Producer for Producers {
             finite: traits().all(|one| one.finite),
             readers: None,
             heirs: traits().any(|one| one.heirs),
+            // Those that are asked in no time are asked with the others, or not at all.
+            beside: traits().all(|one| one.beside),
         }
     }
 
@@ -54,6 +57,21 @@ impl Producer for Producers {
             found.extend(told.into_iter().map(|one| Found { partition: of(one.partition, number), ..one }));
         }
         Ok(found)
+    }
+
+    fn look(&mut self, marker: &Marker) -> bool {
+        // Whether all of them did: what one is told of now, another hears of at the next look.
+        self.all.iter_mut().fold(true, |all, (&number, producer)| producer.look(&own(marker, number)) && all)
+    }
+
+    async fn looked(&mut self) -> Result<Vec<Found>, Error> {
+        let looked = self.all.iter_mut().map(async |(&number, producer)| (number, producer.looked().await));
+        match looked.collect::<FuturesUnordered<_>>().next().await {
+            Some((number, told)) => {
+                Ok(told?.into_iter().map(|one| Found { partition: of(one.partition, number), ..one }).collect())
+            }
+            None => std::future::pending().await,
+        }
     }
 
     fn lane(&self, partition: PartitionId) -> PartitionId {

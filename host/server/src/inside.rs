@@ -13,7 +13,7 @@ use spout_pipeline::{Pass, StoreAccess};
 use spout_plugin::Plugins;
 use spout_repo::Store;
 use spout_wire::Crowd;
-use tokio::sync::OnceCell;
+use tokio::{sync::Mutex, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{Access, Beside, Board, Limits, Scope, Service, Tokens, listen};
@@ -26,9 +26,15 @@ const LIMITS: Limits =
 pub struct Inside {
     store: Store,
     tokens: Arc<Tokens>,
-    url: OnceCell<String>,
+    open: Mutex<Option<Open>>,
     stop: CancellationToken,
     _closes: DropGuard,
+}
+
+/// One that answers requests.
+struct Open {
+    url: String,
+    answering: JoinHandle<()>,
 }
 
 /// A token that is revoked when this is dropped.
@@ -49,11 +55,11 @@ impl Inside {
     #[must_use]
     pub fn new(store: &Store) -> Self {
         let stop = CancellationToken::new();
-        let (tokens, url, closes) = (Arc::new(Tokens::in_memory()), OnceCell::new(), stop.clone().drop_guard());
-        Self { store: store.clone(), tokens, url, stop, _closes: closes }
+        let (tokens, closes) = (Arc::new(Tokens::in_memory()), stop.clone().drop_guard());
+        Self { store: store.clone(), tokens, open: Mutex::default(), stop, _closes: closes }
     }
 
-    async fn open(&self) -> io::Result<String> {
+    async fn open(&self) -> io::Result<Open> {
         let listening = listen("127.0.0.1:0", None, true, LIMITS).await.map_err(io::Error::other)?;
         let url = format!("http://{}", listening.address);
         // Its tokens are for files: nothing is allowed to the specs, and no plugin is found.
@@ -63,26 +69,31 @@ impl Inside {
         let (allowed, base) = (Vec::new(), PathBuf::from("/"));
         let beside = Beside { board, shelf, plugins, committer, ran: None, allowed, base };
         let tokens = Some(Arc::clone(&self.tokens));
-        tokio::spawn(listening.serve(Service::new(self.store.clone(), tokens, beside, &LIMITS, self.stop.clone())));
-        Ok(url)
+        let service = Service::new(self.store.clone(), tokens, beside, &LIMITS, self.stop.clone());
+        Ok(Open { url, answering: tokio::spawn(listening.serve(service)) })
     }
 }
 
 #[async_trait]
 impl StoreAccess for Inside {
     async fn grant(&self, repo: &str) -> io::Result<Pass> {
-        let url = self.url.get_or_try_init(|| self.open()).await?;
+        let mut open = self.open.lock().await;
+        let open = match &mut *open {
+            // Where its task panicked, it is opened anew: the program that had it has failed.
+            Some(open) if !open.answering.is_finished() => open,
+            open => open.insert(self.open().await?),
+        };
         let scope = Scope { access: Access::Write, repos: repo.to_owned() };
         let made = self.tokens.create(repo, vec![scope], None).map_err(io::Error::other)?;
         let (token, text) = made;
         let valid = Valid { tokens: Arc::clone(&self.tokens), id: token.id };
-        Ok(Pass::new(url.clone(), text.into(), Box::new(valid)))
+        Ok(Pass::new(open.url.clone(), text.into(), Box::new(valid)))
     }
 }
 
 impl fmt::Debug for Inside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inside").field("url", &self.url.get()).finish_non_exhaustive()
+        f.debug_struct("Inside").finish_non_exhaustive()
     }
 }
 
@@ -104,5 +115,20 @@ mod tests {
         drop(one);
         assert!(inside.tokens.find(&text).is_err());
         assert!(allows(&two, "two").unwrap(), "others stay");
+    }
+
+    #[tokio::test]
+    async fn an_api_whose_task_is_gone_is_opened_anew_for_the_next_program() {
+        let inside = Inside::new(&Store::open("memory://").await.unwrap());
+        let one = inside.grant("one").await.unwrap();
+        let gone = tokio::spawn(async { panic!("a bug") });
+        while !gone.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        inside.open.lock().await.as_mut().unwrap().answering = gone;
+        let again = inside.grant("one").await.unwrap();
+        assert_ne!(one.server, again.server);
+        let answered = inside.open.lock().await.as_ref().is_some_and(|open| !open.answering.is_finished());
+        assert!(answered);
     }
 }

@@ -23,6 +23,7 @@ mod endpoint;
 #[cfg(test)]
 mod fuzz;
 mod gate;
+mod pem;
 mod publisher;
 mod relay;
 mod seldom;

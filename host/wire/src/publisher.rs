@@ -6,9 +6,9 @@ use bytes::Bytes;
 use spout_base::{owner, scratch::Scratch};
 use tokio::{
     sync::{oneshot, watch},
+    task::JoinHandle,
     time::{sleep, timeout},
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
 use zeromq::{PubSocket, RepSocket, Socket as _, SocketRecv as _, SocketSend as _, ZmqError, ZmqMessage};
 
 use super::{CONNECT, END, Endpoint, HELLO, gate::Crowd, relay::Front};
@@ -37,10 +37,39 @@ pub struct Publisher {
     socket: PubSocket,
     topic: Option<Bytes>,
     front: Front,
-    greeting: Option<Front>,
+    greeting: Option<Greeting>,
     heard: watch::Receiver<usize>,
-    _stop_greeting: DropGuard,
     _private: Scratch,
+}
+
+/// The socket on which subscribers say hello, and the task that answers them.
+#[derive(Debug)]
+struct Greeting {
+    front: Front,
+    answering: JoinHandle<()>,
+}
+
+impl Greeting {
+    fn watched(&self) -> io::Result<()> {
+        if self.answering.is_finished() { Err(unanswered()) } else { self.front.watched() }
+    }
+
+    async fn failed(&mut self) -> io::Error {
+        tokio::select! {
+            error = self.front.failed() => error,
+            _ = &mut self.answering => unanswered(),
+        }
+    }
+}
+
+impl Drop for Greeting {
+    fn drop(&mut self) {
+        self.answering.abort();
+    }
+}
+
+fn unanswered() -> io::Error {
+    io::Error::other("the task that answers the handshakes of subscribers has panicked")
 }
 
 impl fmt::Debug for Publisher {
@@ -76,20 +105,17 @@ impl Publisher {
         socket.bind(&address(&data)).await.map_err(said)?;
         let front = Front::listen(&options.data, &data, HELLO, options.peers).await?;
         let (hello, heard) = watch::channel(0);
-        let stop = CancellationToken::new();
         let greeting = match &options.sync {
             None => None,
             Some(endpoint) => {
                 let mut socket = RepSocket::new();
                 socket.bind(&address(&sync)).await.map_err(said)?;
-                let stop = stop.clone();
-                owner::spawn(async move { stop.run_until_cancelled(greet(socket, hello)).await });
-                Some(Front::listen(endpoint, &sync, HELLO, options.peers).await?)
+                let front = Front::listen(endpoint, &sync, HELLO, options.peers).await?;
+                Some(Greeting { front, answering: owner::spawn(greet(socket, hello)) })
             }
         };
         let topic = options.topic.clone().map(Bytes::from);
-        let _stop_greeting = stop.drop_guard();
-        Ok(Self { socket, topic, front, greeting, heard, _stop_greeting, _private: private })
+        Ok(Self { socket, topic, front, greeting, heard, _private: private })
     }
 
     /// Where subscribers read, with the port that was taken.
@@ -101,7 +127,7 @@ impl Publisher {
     /// Where they say hello.
     #[must_use]
     pub fn sync_endpoint(&self) -> Option<&Endpoint> {
-        self.greeting.as_ref().map(Front::endpoint)
+        self.greeting.as_ref().map(|greeting| greeting.front.endpoint())
     }
 
     /// Says `connect` each second until `subscribers` have said hello.
@@ -131,6 +157,20 @@ impl Publisher {
         self.say(Bytes::from_owner(Held { bytes: payload, _guard: guard })).await
     }
 
+    /// Why others cannot connect or say hello any more; never, as long as they can. The future may be dropped.
+    pub async fn failed(&mut self) -> io::Error {
+        let greeting = async {
+            match &mut self.greeting {
+                Some(greeting) => greeting.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            error = self.front.failed() => error,
+            error = greeting => error,
+        }
+    }
+
     /// Says `end` and waits, at most `patience`, until everything has been passed on to those who listen.
     ///
     /// # Errors
@@ -147,9 +187,18 @@ impl Publisher {
         Ok(())
     }
 
+    /// As if the task that answers handshakes, or else the one that accepts subscribers, had panicked.
+    #[cfg(test)]
+    pub(super) fn lose(&mut self, greeting: bool) {
+        match &self.greeting {
+            Some(lost) if greeting => lost.answering.abort(),
+            _ => self.front.lose(),
+        }
+    }
+
     async fn say(&mut self, payload: Bytes) -> io::Result<()> {
         self.front.watched()?;
-        self.greeting.as_ref().map_or(Ok(()), Front::watched)?;
+        self.greeting.as_ref().map_or(Ok(()), Greeting::watched)?;
         let message = match &self.topic {
             None => ZmqMessage::from(payload),
             Some(topic) => {

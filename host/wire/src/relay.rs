@@ -240,10 +240,22 @@ impl Front {
     /// # Errors
     /// The task that accepts them has ended, which it does by a panic alone.
     pub(super) fn watched(&self) -> io::Result<()> {
-        if self.accepting.is_finished() {
-            return Err(io::Error::other(format!("the task that listens at {} has panicked", self.endpoint)));
-        }
-        Ok(())
+        if self.accepting.is_finished() { Err(self.panicked()) } else { Ok(()) }
+    }
+
+    /// Why nobody else can connect any more; never, as long as others can.
+    pub(super) async fn failed(&mut self) -> io::Error {
+        drop((&mut self.accepting).await);
+        self.panicked()
+    }
+
+    #[cfg(test)]
+    pub(super) fn lose(&self) {
+        self.accepting.abort();
+    }
+
+    fn panicked(&self) -> io::Error {
+        io::Error::other(format!("the task that listens at {} has panicked", self.endpoint))
     }
 
     /// Accepts nobody else, and waits until what the inner socket has said, which must be closed, is passed on.

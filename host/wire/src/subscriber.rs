@@ -7,7 +7,7 @@ use spout_base::{clock, owner, panicked::go_on, scratch::Scratch};
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::watch,
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::timeout,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -63,8 +63,11 @@ pub struct Subscriber {
     /// Connects, as long as this lives.
     dialling: JoinHandle<()>,
     connected: watch::Receiver<bool>,
-    /// How often nothing could be read since the last message.
+    /// Hellos on their way.
+    hellos: JoinSet<()>,
+    /// How often nothing could be read since the last message, and how often that may be.
     unread: u32,
+    pub(super) broken: u32,
     _stop: DropGuard,
     _private: Scratch,
 }
@@ -96,7 +99,18 @@ impl Subscriber {
         let token = stop.clone();
         let dialling = owner::spawn(async move { token.run_until_cancelled(dialling).await.unwrap_or(()) });
         let (sync, name) = (options.sync.clone(), clock::nonce());
-        Ok(Self { socket, sync, name, dialling, connected, unread: 0, _stop: stop.drop_guard(), _private: private })
+        Ok(Self {
+            socket,
+            sync,
+            name,
+            dialling,
+            connected,
+            hellos: JoinSet::new(),
+            unread: 0,
+            broken: BROKEN,
+            _stop: stop.drop_guard(),
+            _private: private,
+        })
     }
 
     /// Whether the publisher is there now.
@@ -118,6 +132,10 @@ impl Subscriber {
                     go_on(over);
                     return Err(io::Error::other("the task that connects to the publisher has ended"));
                 }
+                Some(said) = self.hellos.join_next() => {
+                    go_on(said);
+                    continue;
+                }
             };
             let message = match message {
                 Ok(message) => message,
@@ -125,7 +143,7 @@ impl Subscriber {
                     // A connection that broke; it is being made anew.
                     tracing::debug!(%error, "cannot read a message");
                     self.unread += 1;
-                    if self.unread >= BROKEN {
+                    if self.unread >= self.broken {
                         return Err(said(error));
                     }
                     tokio::task::yield_now().await;
@@ -144,13 +162,13 @@ impl Subscriber {
 
     /// Says hello, in a task of its own so that listening goes on. The publisher counts a name once, so it may be said
     /// whenever it is asked for.
-    fn greet(&self, sync: Endpoint) {
+    fn greet(&mut self, sync: Endpoint) {
         let name = self.name.clone();
-        owner::spawn(async move {
+        self.hellos.spawn(owner::of_same(async move {
             if let Err(error) = hello(&sync, name).await {
                 tracing::warn!(%sync, %error, "the handshake with the publisher failed; retrying when it asks again");
             }
-        });
+        }));
     }
 }
 
@@ -184,6 +202,7 @@ async fn hello(sync: &Endpoint, name: String) -> io::Result<()> {
     };
     let talked = timeout(ANSWER, talking).await;
     relaying.abort();
+    go_on(relaying.await);
     match talked {
         Ok(answer) => answer.map(drop),
         Err(_) => {

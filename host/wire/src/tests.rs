@@ -151,3 +151,47 @@ async fn peers_are_so_many_and_the_others_hear_everything() {
     publisher.finish(PATIENCE).await.unwrap();
     assert_eq!(timeout(PATIENCE, hearing).await.unwrap().unwrap(), [b"one".to_vec()]);
 }
+
+/// Shakes hands with each subscriber as a publisher does, begins a message and is gone.
+async fn rude(listener: tokio::net::TcpListener) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let greeting = [&[0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 3, 0][..], b"NULL", &[0; 48]].concat();
+        stream.write_all(&greeting).await.unwrap();
+        stream.read_exact(&mut [0; 64]).await.unwrap();
+        let ready = [&[4, 25][..], b"\x05READY\x0bSocket-Type\0\0\0\x03PUB"].concat();
+        // Then a message of ten bytes, of which one comes.
+        stream.write_all(&ready).await.unwrap();
+        let mut head = [0; 2];
+        stream.read_exact(&mut head).await.unwrap();
+        stream.read_exact(&mut vec![0; head[1] as usize]).await.unwrap();
+        drop(stream.write_all(&[0, 10, b'x']).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_cannot_be_read_again_and_again_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let data = format!("tcp://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let rude = tokio::spawn(rude(listener));
+    let options = SubscriberOptions { data, sync: None, topics: Vec::new(), cap: 1 << 20 };
+    let mut subscriber = Subscriber::open(&options).await.unwrap();
+    assert_eq!(subscriber.broken, 10_000);
+    subscriber.broken = 3;
+    let heard = timeout(PATIENCE, subscriber.recv()).await.expect("it tries for ever");
+    assert!(heard.is_err(), "{heard:?}");
+    rude.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_whose_task_panicked_says_so_while_it_has_nothing_to_say() {
+    for greeting in [false, true] {
+        let mut publisher = publisher(true, None).await;
+        assert!(timeout(Duration::from_millis(1), publisher.failed()).await.is_err());
+        publisher.lose(greeting);
+        let failed = timeout(PATIENCE, publisher.failed()).await.unwrap();
+        assert!(failed.to_string().contains("panicked"), "{failed}");
+        assert!(publisher.send(payload(1), ()).await.is_err());
+    }
+}

@@ -7,16 +7,15 @@ use std::{
     time::Duration,
 };
 
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-};
+use rustls::ServerConfig;
 use spout_base::error::{Coded, Kind};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use super::pem;
 
 /// A handshake has to be over within this time.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -58,9 +57,8 @@ impl Identity {
     /// A file that cannot be used.
     pub fn read(chain: &Path, key: &Path) -> Result<Self, IdentityError> {
         let wrong = |path: &Path, why: String| IdentityError { path: path.to_owned(), why };
-        let read = CertificateDer::pem_file_iter(chain).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let certificates = read.map_err(|error| wrong(chain, error.to_string()))?;
-        let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, error.to_string()))?;
+        let certificates = pem::certificates(chain).map_err(|why| wrong(chain, why))?;
+        let secret = pem::key(key).map_err(|why| wrong(key, why))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = versions.and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, secret));

@@ -8,10 +8,12 @@ use std::{
 
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    pki_types::{CertificateDer, ServerName},
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::pem;
 
 /// A connection over TLS.
 pub type Secured = TlsStream<TcpStream>;
@@ -50,8 +52,7 @@ impl Trust {
         let config = match identity {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
-                let secret =
-                    PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{}: {error}", key.display()))?;
+                let secret = pem::key(key).map_err(|why| format!("{}: {why}", key.display()))?;
                 let config = builder.with_client_auth_cert(certificates(chain)?, secret);
                 config.map_err(|error| format!("{} with {}: {error}", chain.display(), key.display()))?
             }
@@ -92,7 +93,6 @@ fn authorities(path: &Path) -> Result<Arc<RootCertStore>, String> {
 
 /// The certificates of a PEM file, at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let found = read.map_err(|error| format!("{}: {error}", path.display()))?;
+    let found = pem::certificates(path).map_err(|why| format!("{}: {why}", path.display()))?;
     if found.is_empty() { Err(format!("{} has no certificate", path.display())) } else { Ok(found) }
 }

@@ -23,7 +23,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{Sleep, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -76,7 +76,10 @@ impl Web {
         loop {
             let (stream, _, admitted): (_, SocketAddr, _) = tokio::select! {
                 () = stop.cancelled() => break,
-                Some(_) = connections.join_next() => continue,
+                Some(ended) = connections.join_next() => {
+                    note(&ended);
+                    continue;
+                }
                 Some(_) = turned_away.join_next() => continue,
                 accepted = gate.accept(&listener) => accepted,
             };
@@ -93,7 +96,7 @@ impl Web {
             }
         }
         drop(listener);
-        let answered = async { while connections.join_next().await.is_some() {} };
+        let answered = async { while let Some(ended) = connections.join_next().await { note(&ended) } };
         match last {
             None => answered.await,
             Some(last) => return timeout(last, answered).await.is_ok(),
@@ -112,7 +115,10 @@ pub async fn serve_own(listener: UnixListener, user: u32, router: Router, stop: 
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            Some(_) = connections.join_next() => continue,
+            Some(ended) = connections.join_next() => {
+                note(&ended);
+                continue;
+            }
             accepted = listener.accept(), if connections.len() < OWN => accepted,
         };
         match accepted {
@@ -129,7 +135,15 @@ pub async fn serve_own(listener: UnixListener, user: u32, router: Router, stop: 
         }
     }
     drop(listener);
-    drop(timeout(FAREWELL, async { while connections.join_next().await.is_some() {} }).await);
+    let answered = async { while let Some(ended) = connections.join_next().await { note(&ended) } };
+    drop(timeout(FAREWELL, answered).await);
+}
+
+/// A panic in one connection breaks that one: others are answered. A source whose messages it has finds out by itself.
+fn note(ended: &Result<(), JoinError>) {
+    if ended.as_ref().is_err_and(JoinError::is_panic) {
+        tracing::error!("a bug: answering a request panicked, which standard error says more of; please report it");
+    }
 }
 
 /// Whether a process of `user`, or of the machine's administrator, is at the other end.

@@ -229,6 +229,15 @@ impl Consumer for FileConsumer {
         self.files.lock().await.flush().await
     }
 
+    async fn failed(&mut self) -> Error {
+        match &mut self.timer {
+            Some(timer) => drop(timer.await),
+            None => std::future::pending().await,
+        }
+        self.timer = None;
+        Error::Lost { consumer: "file" }
+    }
+
     async fn finish(&mut self) -> Result<(), Error> {
         let mut files = self.files.lock().await;
         if files.spec.several() { files.end().await } else { files.flush().await }

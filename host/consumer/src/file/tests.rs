@@ -167,3 +167,15 @@ fn what_cannot_be_is_said() {
     check(r#"{"path": "{n}.csv", "rotate": {}}"#, Some("rotate"));
     check(r#"{"path": "{n}.csv", "rotate": {"size": "0B"}}"#, Some("rotate"));
 }
+
+#[tokio::test]
+async fn the_end_of_what_watches_the_time_is_known_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut consumer = open(dir.path(), r#"{"path": "r-{time}.ndjson", "rotate": {"time": "1h"}}"#).await;
+    let sound = tokio::time::timeout(Duration::from_millis(1), consumer.failed()).await;
+    assert!(sound.is_err(), "{sound:?}");
+    if let Some(timer) = consumer.timer.replace(tokio::spawn(async { panic!("a bug") })) {
+        timer.abort();
+    }
+    assert!(matches!(consumer.failed().await, Error::Lost { consumer: "file" }));
+}

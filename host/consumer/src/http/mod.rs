@@ -312,6 +312,10 @@ impl Consumer for HttpConsumer {
         self.outbox.flush().await
     }
 
+    async fn failed(&mut self) -> Error {
+        self.outbox.failed().await
+    }
+
     async fn finish(&mut self) -> Result<(), Error> {
         self.outbox.finish().await
     }

@@ -10,6 +10,7 @@ use super::*;
 struct Gate {
     open: Arc<Semaphore>,
     delivered: Arc<Mutex<Vec<u32>>>,
+    broken: CancellationToken,
 }
 
 #[async_trait]
@@ -26,6 +27,11 @@ impl Deliver for Gate {
         Ok(())
     }
 
+    async fn broken(&mut self) -> Error {
+        self.broken.cancelled().await;
+        Error::Spec { consumer: "gate", reason: "broken".into() }
+    }
+
     async fn close(self, _patience: Duration) -> Result<(), Error> {
         self.delivered.lock().unwrap().push(99);
         Ok(())
@@ -37,15 +43,17 @@ struct Scene {
     open: Arc<Semaphore>,
     delivered: Arc<Mutex<Vec<u32>>>,
     stop: CancellationToken,
+    broken: CancellationToken,
 }
 
 fn scene(when_full: WhenFull, timeout_ms: u64) -> Scene {
     let (open, delivered) = (Arc::new(Semaphore::new(0)), Arc::<Mutex<Vec<u32>>>::default());
-    let gate = Gate { open: Arc::clone(&open), delivered: Arc::clone(&delivered) };
+    let broken = CancellationToken::new();
+    let gate = Gate { open: Arc::clone(&open), delivered: Arc::clone(&delivered), broken: broken.clone() };
     let timeout = Period(Duration::from_millis(timeout_ms));
     let spec = QueueSpec { bytes: ByteSize(4096), when_full, timeout };
     let stop = CancellationToken::new();
-    Scene { outbox: Outbox::new("gate", &spec, stop.clone(), gate), open, delivered, stop }
+    Scene { outbox: Outbox::new("gate", &spec, stop.clone(), gate), open, delivered, stop, broken }
 }
 
 #[tokio::test]
@@ -139,4 +147,19 @@ async fn what_was_not_delivered_for_a_panic_is_not_flushed() {
     scene.open.add_permits(100);
     let told = scene.outbox.flush().await;
     assert!(matches!(told, Err(Error::Lost { consumer: "gate" })), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_delivery_that_fails_is_known_where_nothing_more_comes() {
+    let patience = Duration::from_secs(20);
+    for (parcel, expected) in [(13, "unlucky"), (14, "has stopped"), (0, "broken")] {
+        let mut scene = scene(WhenFull::Drop, 10_000);
+        scene.open.add_permits(100);
+        let sound = timeout(Duration::from_millis(1), scene.outbox.failed()).await;
+        assert!(sound.is_err(), "{sound:?}");
+        if parcel > 0 { scene.outbox.put(parcel, 1, 1).await.unwrap() } else { scene.broken.cancel() }
+        let failed = timeout(patience, scene.outbox.failed()).await.unwrap();
+        assert!(failed.to_string().contains(expected), "{failed}");
+        assert!(scene.outbox.put(1, 1, 1).await.is_err());
+    }
 }

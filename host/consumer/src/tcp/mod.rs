@@ -203,6 +203,10 @@ impl Consumer for TcpConsumer {
         self.outbox.put(Parcel::Mark, 0, 0).await
     }
 
+    async fn failed(&mut self) -> Error {
+        self.outbox.failed().await
+    }
+
     async fn finish(&mut self) -> Result<(), Error> {
         self.outbox.finish().await
     }

@@ -17,7 +17,12 @@ use std::{
 };
 
 use arrow::array::RecordBatch;
-use spout_base::{clock, owner, panicked::caught};
+use spout_base::{
+    clock,
+    error::{Coded as _, chain},
+    owner,
+    panicked::caught,
+};
 use spout_data::{Batch, PartitionId, Position, Provenance};
 use spout_node::Chain;
 use spout_producer::{Boundary, Decoder, Fetched, Fetcher, Found, Member, Standings};
@@ -214,7 +219,14 @@ impl Lane {
 async fn watched(shared: Shared, doing: &'static str, task: impl Future<Output = ()>) {
     if let Err(what) = Box::pin(caught(task)).await {
         let pipeline = shared.pipeline.clone();
-        drop(shared.events.send(LaneEvent::Failed(Box::new(Error::Panicked { pipeline, doing, what }))));
+        let error = Box::new(Error::Panicked { pipeline, doing, what });
+        if let Err(unheard) = shared.events.send(LaneEvent::Failed(error))
+            && let LaneEvent::Failed(error) = unheard.0
+        {
+            // The run is over: what was not done then is done again by the next one.
+            let (pipeline, code, error) = (shared.pipeline, error.code(), chain(error.as_ref()));
+            tracing::error!(pipeline, code, error, "after the last commit");
+        }
     }
 }
 

@@ -14,17 +14,81 @@ use crate::{
     overdue::unless_overdue,
 };
 
+/// Why a partition brings nothing.
+#[derive(Debug)]
+pub(super) enum Pause {
+    /// It has nothing for now, and whether something is expected of it.
+    Idle(PartitionId, bool),
+    /// It has ended, at this position.
+    End(PartitionId, Position),
+}
+
+impl Pause {
+    fn partition(&self) -> PartitionId {
+        match self {
+            Self::Idle(partition, _) | Self::End(partition, _) => *partition,
+        }
+    }
+}
+
 impl Run<'_> {
+    /// What the source is told of where partitions are.
+    fn known(&self, marker: &Marker) -> Marker {
+        if self.replays { marker.clone() } else { marker.of_sources() }
+    }
+
+    /// It is time to look for new partitions. Once some are read, nothing waits for that where it may take long.
+    pub(super) async fn look(&mut self) -> Result<bool, Error> {
+        if !self.traits.beside || !self.listening {
+            return self.discover().await;
+        }
+        self.look_beside();
+        Ok(false)
+    }
+
+    fn look_beside(&mut self) {
+        if self.config.stop.is_cancelled() {
+            // What is not found by now is for the next run.
+            return;
+        }
+        let marker = self.known(&self.offsets.with_ends(&self.ended));
+        if self.producer.look(&marker) {
+            self.asked = self.ended.len();
+        }
+    }
+
+    /// What was found by that, and what has waited for it.
+    pub(super) async fn looked(&mut self, found: Result<Vec<Found>, spout_producer::Error>) -> Result<bool, Error> {
+        let mut over = self.found(found).await?;
+        self.told(self.asked);
+        for pause in std::mem::take(&mut self.pauses) {
+            over = over || self.pause(pause).await?;
+        }
+        Ok(over)
+    }
+
+    /// The source was told of the first of those that have ended.
+    fn told(&mut self, many: usize) {
+        self.asked = 0;
+        self.ended.drain(..many.min(self.ended.len())).for_each(|(partition, _)| self.shared.standings.ended(partition));
+    }
+
     /// Looks for new partitions and starts their lanes.
     pub(super) async fn discover(&mut self) -> Result<bool, Error> {
-        let known = |marker: &Marker| if self.replays { marker.clone() } else { marker.of_sources() };
-        let initial = Parts::initial(&known(self.offsets.marker()));
-        let marker = known(&self.offsets.with_ends(&self.ended));
+        let initial = Parts::initial(&self.known(self.offsets.marker()));
+        let marker = self.known(&self.offsets.with_ends(&self.ended));
         let looking = self.producer.partitions(&marker, initial);
         let found =
             if self.traits.drains { Some(looking.await) } else { self.config.stop.run_until_cancelled(looking).await };
         // What is not found by now is for the next run.
         let Some(found) = found else { return Ok(false) };
+        let over = self.found(found).await?;
+        self.told(self.ended.len());
+        Ok(over)
+    }
+
+    /// Starts the lanes of partitions that were found, or of none.
+    async fn found(&mut self, found: Result<Vec<Found>, spout_producer::Error>) -> Result<bool, Error> {
         let pipeline = || self.parts.name.clone();
         let found = match found {
             // Whatever it is, no partition is needed any more: what was taken is committed all the same.
@@ -55,14 +119,33 @@ impl Run<'_> {
         for found in found {
             self.open_lane(found).await?;
         }
-        self.ended.drain(..).for_each(|(partition, _)| self.shared.standings.ended(partition));
         self.step(Event::Discovered).await
     }
 
-    /// Looks for partitions that come after those that have ended, if `partition` is the last one that had something: nothing is over,
-    /// and nobody is idle, before they were read. Whether the pipeline is over.
-    async fn look_for_heirs(&mut self, partition: PartitionId) -> Result<bool, Error> {
-        if !self.ended.is_empty() && self.state.reads_none_but(partition) { self.discover().await } else { Ok(false) }
+    /// A partition brings nothing for now, or ever again. If it is the last one that had something, partitions are looked for before
+    /// that come after those that have ended: nothing is over, and nobody is idle, before they were read. Whether the pipeline is over.
+    async fn pause(&mut self, pause: Pause) -> Result<bool, Error> {
+        let heirs = !self.ended.is_empty() && self.state.reads_none_but(pause.partition());
+        if heirs && self.traits.beside && !self.config.stop.is_cancelled() {
+            self.look_beside();
+            self.pauses.push(pause);
+            return Ok(false);
+        }
+        // Before the end is taken: what is found may cut a commit, and this must not be cut twice.
+        if heirs && self.discover().await? {
+            return Ok(true);
+        }
+        match pause {
+            Pause::Idle(partition, expects) => self.step(Event::Idle(partition, expects)).await,
+            Pause::End(partition, position) => {
+                let (rows, bytes) = self.deliver(SourceEvent::Ended(Source::Partition(partition))).await?;
+                self.offsets.move_on(partition, position, true, None);
+                // In one step: should these rows fill a commit, it also has what handlers still hold back.
+                let took = Took { partition, rows, bytes, moved: true, ended: true, ..Took::default() };
+                self.step(Event::Took(took)).await?;
+                self.step(Event::Ended(partition)).await
+            }
+        }
     }
 
     async fn open_lane(&mut self, found: Found) -> Result<(), Error> {
@@ -106,10 +189,7 @@ impl Run<'_> {
     pub(super) async fn on_lane_event(&mut self, event: LaneEvent) -> Result<bool, Error> {
         match event {
             LaneEvent::Failed(error) => Err(*error),
-            LaneEvent::Idle { partition, expects } => {
-                let over = self.look_for_heirs(partition).await?;
-                Ok(self.step(Event::Idle(partition, expects)).await? || over)
-            }
+            LaneEvent::Idle { partition, expects } => self.pause(Pause::Idle(partition, expects)).await,
             LaneEvent::Place(partition, position) => {
                 self.offsets.move_on(partition, position, false, None);
                 self.step(Event::Placed).await
@@ -118,23 +198,16 @@ impl Run<'_> {
                 self.step(Event::Drained(partition)).await
             }
             LaneEvent::Ended(partition) => {
-                let (rows, bytes) = self.deliver(SourceEvent::Ended(Source::Partition(partition))).await?;
                 let known = self.offsets.of(partition).cloned();
-                if !known.as_ref().is_some_and(|known| known.ended) {
-                    let position = known.map(|known| known.position).unwrap_or_default();
-                    if self.traits.heirs {
-                        self.ended.push((partition, position.clone()));
-                    }
-                    // Before the end is taken: what is found may cut a commit, and this must not be cut twice.
-                    if self.look_for_heirs(partition).await? {
-                        return Ok(true);
-                    }
-                    self.offsets.move_on(partition, position, true, None);
-                    // In one step: should these rows fill a commit, it also has what handlers still hold back.
-                    let took = Took { partition, rows, bytes, moved: true, ended: true, ..Took::default() };
-                    self.step(Event::Took(took)).await?;
+                if known.as_ref().is_some_and(|known| known.ended) {
+                    self.deliver(SourceEvent::Ended(Source::Partition(partition))).await?;
+                    return self.step(Event::Ended(partition)).await;
                 }
-                self.step(Event::Ended(partition)).await
+                let position = known.map(|known| known.position).unwrap_or_default();
+                if self.traits.heirs {
+                    self.ended.push((partition, position.clone()));
+                }
+                self.pause(Pause::End(partition, position)).await
             }
             LaneEvent::Batches { partition, about: About { edition, .. }, .. } if edition > self.edition => {
                 (self.edition, self.unsaid) = (edition, true);
@@ -142,6 +215,8 @@ impl Run<'_> {
                 self.step(Event::Widened(partition)).await
             }
             LaneEvent::Batches { partition, batches, more, about, room } => {
+                // It is not idle any more.
+                self.pauses.retain(|pause| pause.partition() != partition);
                 let moved = about.moved;
                 let (mut rows, mut bytes) = self.take_run(partition, batches, &about).await?;
                 if let Some(mut more) = more {

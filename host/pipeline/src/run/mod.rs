@@ -6,7 +6,9 @@ mod rows;
 
 use std::{
     collections::BTreeMap,
+    future::poll_fn,
     sync::{Arc, atomic::Ordering},
+    task::Poll,
     time::Duration,
 };
 
@@ -25,6 +27,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::{
     commits::finished,
+    lanes::Pause,
     rows::{consumer_failed, warn_of},
 };
 use super::{
@@ -76,6 +79,10 @@ struct Run<'a> {
     traits: ProducerTraits,
     /// Partitions that have ended since partitions were last looked for, where others may come after them.
     ended: Vec<(PartitionId, Position)>,
+    /// How many of them the source was told of that looks for partitions now.
+    asked: usize,
+    /// Pauses of partitions that are not taken before those after them were looked for.
+    pauses: Vec<Pause>,
     /// Whether it replays dead letters into their own table.
     replays: bool,
     /// The source takes no more.
@@ -182,6 +189,8 @@ impl<'a> Run<'a> {
             producer,
             traits,
             ended: Vec::new(),
+            asked: 0,
+            pauses: Vec::new(),
             replays: parts.inputs.iter().any(|input| input.source.spec.replays()),
             drained: false,
             listening: false,
@@ -237,11 +246,15 @@ impl<'a> Run<'a> {
                 Some(event) = events.recv(), if takes => self.on_lane_event(event).await?,
                 done = finished(&mut self.committing) => { self.committed(done?).await? }
                 Some(order) = orders.recv() => self.obey(order).await?,
-                _ = discover.tick() => self.discover().await?,
+                _ = discover.tick() => self.look().await?,
+                found = self.producer.looked() => self.looked(found).await?,
                 () = sleep_until(due.unwrap_or_else(clock::now)), if due.is_some() => self.step(Event::Tick).await?,
                 _ = show.tick() => self.show().await?,
                 error = self.publishing.failed() => return Err(error),
                 error = failed(&mut self.service, &self.parts.name) => return Err(error),
+                error = failed_consumer(&mut self.consumers, &mut self.repo) => {
+                    return Err(consumer_failed(&self.parts, error));
+                }
             };
             if stop {
                 return Ok(());
@@ -314,6 +327,22 @@ impl<'a> Run<'a> {
             (Some(high), Some(now)) if now > high => self.step(Event::MemoryHigh).await,
             _ => Ok(false),
         }
+    }
+}
+
+/// Why one of the consumers can take no more, although it was asked for nothing; never, as long as all can.
+async fn failed_consumer(consumers: &mut [Box<dyn Consumer>], repo: &mut RepoConsumer) -> spout_consumer::Error {
+    let mut all: Vec<_> = consumers.iter_mut().map(|consumer| consumer.failed()).collect();
+    let any = poll_fn(|cx| {
+        let failed = all.iter_mut().find_map(|failed| match failed.as_mut().poll(cx) {
+            Poll::Ready(error) => Some(error),
+            Poll::Pending => None,
+        });
+        failed.map_or(Poll::Pending, Poll::Ready)
+    });
+    tokio::select! {
+        error = any => error,
+        error = repo.failed() => error,
     }
 }
 

@@ -58,7 +58,7 @@ impl Command {
             return Err(task.plugin.lacks(World::Command));
         }
         let (to, outputs) = mpsc::channel(1);
-        let held = Instance::hold(&task, move |task, _| held(task, start, to)).await?;
+        let held = task.waiting("instantiate", move |task| held(task, start, to)).await?;
         let instance = Instance::open_with(&task, held).await?;
         Ok((Self { task, instance }, outputs))
     }

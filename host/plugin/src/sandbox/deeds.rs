@@ -333,3 +333,21 @@ async fn a_pause_ends_when_the_pipeline_drains() {
     let ended = tokio::time::timeout(Duration::from_secs(30), call).await;
     ended.expect("the pause goes on").unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_granted_may_hang_and_keeps_only_a_thread_of_the_plugin() {
+    let place = tempfile::tempdir().unwrap();
+    let pipe = place.path().join("secret");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    let mut hangs = task("", "").await;
+    hangs.pipeline = "hangs".into();
+    let secret = serde_json::from_value(serde_json::json!({"file": pipe})).unwrap();
+    hangs.grants.secrets.insert("password".into(), secret);
+    // Whoever waited for the pipe here would find nobody who writes it.
+    let checked = hangs.check_grants(World::Source, None).await;
+    assert!(matches!(checked, Err(Error::TimedOut { .. })), "{checked:?}");
+    let opened = PartitionConsumer::new(hangs, "t").fetch(vec![(0, Position::at(0))], LIMITS).await;
+    assert!(matches!(opened, Err(Error::TimedOut { .. })), "{opened:?}");
+    // Only for the test to leave nothing behind.
+    drop(std::fs::OpenOptions::new().write(true).open(pipe).unwrap());
+}

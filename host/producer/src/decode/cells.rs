@@ -16,6 +16,7 @@ use arrow::{
     error::ArrowError,
 };
 use spout_codec::{Coerce, Rounding};
+use spout_data::within_an_array;
 
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
@@ -188,9 +189,15 @@ pub(super) fn array(data_type: &DataType, cells: &[Cell]) -> Result<ArrayRef, Ar
         DataType::UInt64 => whole::<UInt64Type>(cells),
         DataType::Float32 => Arc::new(cells.iter().map(|cell| Some(float(cell)? as f32)).collect::<Float32Array>()),
         DataType::Float64 => Arc::new(cells.iter().map(float).collect::<Float64Array>()),
-        DataType::Utf8 => Arc::new(text.collect::<StringArray>()),
+        DataType::Utf8 => {
+            within_an_array(text.clone().flatten().map(str::len))?;
+            Arc::new(text.collect::<StringArray>())
+        }
         DataType::LargeUtf8 => Arc::new(text.collect::<LargeStringArray>()),
-        DataType::Binary => Arc::new(bytes.collect::<BinaryArray>()),
+        DataType::Binary => {
+            within_an_array(bytes.clone().flatten().map(<[u8]>::len))?;
+            Arc::new(bytes.collect::<BinaryArray>())
+        }
         DataType::LargeBinary => Arc::new(bytes.collect::<LargeBinaryArray>()),
         DataType::Timestamp(unit, zone) => {
             let times = match unit {
@@ -226,6 +233,7 @@ fn list(item: &FieldRef, cells: &[Cell]) -> Result<ArrayRef, ArrowError> {
     let items = |cell: &Cell| if let Cell::List(items) = cell { Some(items.clone()) } else { None };
     let lists: Vec<Option<Vec<Cell>>> = cells.iter().map(items).collect();
     let nulls: NullBuffer = lists.iter().map(Option::is_some).collect();
+    within_an_array(lists.iter().flatten().map(Vec::len))?;
     let offsets = OffsetBuffer::from_lengths(lists.iter().map(|list| list.as_ref().map_or(0, Vec::len)));
     let values: Vec<Cell> = lists.into_iter().flatten().flatten().collect();
     let values = array(item.data_type(), &values)?;
@@ -256,6 +264,7 @@ fn map(entry: &FieldRef, cells: &[Cell]) -> Result<ArrayRef, ArrowError> {
     let entries = |cell: &Cell| if let Cell::Map(entries) = cell { Some(entries.clone()) } else { None };
     let maps: Vec<Option<Vec<(Cell, Cell)>>> = cells.iter().map(entries).collect();
     let nulls: NullBuffer = maps.iter().map(Option::is_some).collect();
+    within_an_array(maps.iter().flatten().map(Vec::len))?;
     let offsets = OffsetBuffer::from_lengths(maps.iter().map(|map| map.as_ref().map_or(0, Vec::len)));
     let (keys, values): (Vec<Cell>, Vec<Cell>) = maps.into_iter().flatten().flatten().unzip();
     let columns = vec![array(key.data_type(), &keys)?, array(value.data_type(), &values)?];

@@ -8,8 +8,9 @@ use std::{
 use arrow::{
     array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, new_null_array},
     datatypes::{DataType, Field, Schema, SchemaRef},
+    error::ArrowError,
 };
-use spout_data::{Batch, PartitionId};
+use spout_data::{Batch, PartitionId, within_an_array};
 use tokio::sync::{Mutex, watch};
 
 use super::{DecoderFactory, SchemaGuard, SchemaPin, evolve::with_added};
@@ -231,8 +232,11 @@ impl Member {
 
     fn fitted(&mut self, records: &RecordBatch, all: SchemaRef) -> Result<RecordBatch, Error> {
         let rows = records.num_rows();
+        let decoder = self.union.members[self.index].0.clone();
+        let failed = |source: ArrowError| Error::Schema { decoder: decoder.clone(), reason: source.to_string() };
         if self.names.len() < rows {
             let name = self.union.members[self.index].0.as_str();
+            within_an_array([name.len().saturating_mul(rows)]).map_err(failed)?;
             self.names = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(name, rows)));
         }
         let column = |field: &Arc<Field>| match field.name().as_str() {
@@ -241,9 +245,6 @@ impl Member {
         };
         let columns = all.fields().iter().map(column).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(all, columns, &options).map_err(|source| Error::Schema {
-            decoder: self.union.members[self.index].0.clone(),
-            reason: source.to_string(),
-        })
+        RecordBatch::try_new_with_options(all, columns, &options).map_err(failed)
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future::join_all, stream};
 use object_store::path::Path;
 use serde_json::json;
-use spout_base::clock;
+use spout_base::{clock, panicked::go_on};
 
 use super::{Created, Objects, PARALLEL, Step};
 use crate::{error::Error, layout::Layout, path};
@@ -87,7 +87,13 @@ async fn alone(objects: &Objects, root: &FilePath) -> Result<(), Error> {
     let path = Path::from(format!("{DIRECTORY}/{}", clock::nonce()));
     if let Err(source) = objects.try_create(Step::Probe, &path, "first".into()).await {
         let directory = root.join(DIRECTORY);
-        let unable = tokio::task::spawn_blocking(move || cannot_link(&directory)).await.unwrap_or(false);
+        let unable = match tokio::task::spawn_blocking(move || cannot_link(&directory)).await {
+            Ok(unable) => unable,
+            Err(ended) => {
+                go_on::<()>(Err(ended));
+                false
+            }
+        };
         return Err(if unable {
             not_exclusive(objects, "its file system cannot link files".to_owned())
         } else {

@@ -1,5 +1,7 @@
 //! A source by partition that counts, or lies about it.
 
+use std::cell::Cell;
+
 use crate::{
     Hostile, Plan,
     bindings::{
@@ -17,7 +19,7 @@ use crate::{
     fatal, fault,
 };
 
-pub(crate) struct Partitions(Plan);
+pub(crate) struct Partitions(Plan, Cell<bool>);
 
 impl Metadata for Hostile {
     type Provider = Partitions;
@@ -27,11 +29,14 @@ impl GuestProvider for Partitions {
     fn open(_name: String, _topic: String, settings: Vec<(String, String)>) -> Result<Provider, Error> {
         let plan = Plan::new(&settings);
         act(&plan, "provider-open")?;
-        Ok(Provider::new(Self(plan)))
+        Ok(Provider::new(Self(plan, Cell::new(false))))
     }
 
     fn partitions(&self, _known: Vec<KnownPartition>, _timeout_ms: u32) -> Result<Vec<PartitionInfo>, Error> {
         act(&self.0, "partitions")?;
+        if self.1.replace(true) {
+            act(&self.0, "partitions-again")?;
+        }
         let one = |id| PartitionInfo { id, label: format!("part\u{1b}[1m-{id}"), ended: false };
         Ok(match self.0.mode("partitions") {
             "many" => (0..2_000_000).map(one).collect(),

@@ -41,6 +41,7 @@ impl Producer for RepoProducer {
             finite: false,
             readers: None,
             heirs: false,
+            beside: false,
         }
     }
 

@@ -1,14 +1,18 @@
 //! Reads a stream through a plugin: which partitions its topic has, and where those start that no commit has seen.
+//!
+//! Once partitions are read, the plugin is asked for others by a task: whatever it does in that call, commits and a stop go on.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, future::pending, time::Duration};
 
 use async_trait::async_trait;
 use spout_base::{
     clock::{self, Instant},
     error::chain,
+    panicked::go_on,
 };
 use spout_data::{Marker, Position};
 use spout_plugin::{Backoff, Criteria, Provider, Task};
+use tokio::task::JoinHandle;
 
 use super::{ConsumerType, Start, StreamSpec, partitions::PartitionFetcher, whole::StreamFetcher};
 use crate::{Error, Fetcher, Found, Goal, Producer, ProducerTraits, Standings};
@@ -21,6 +25,25 @@ const CRASHES: u32 = 3;
 pub(super) struct StreamProducer {
     spec: StreamSpec,
     task: Task,
+    standings: Standings,
+    looking: Looking,
+}
+
+/// What looks for partitions.
+#[derive(Debug)]
+enum Looking {
+    /// Nothing is asked now.
+    Rests(Box<Lister>),
+    /// It is being asked.
+    Asks(JoinHandle<(Box<Lister>, Result<Vec<Found>, Error>)>),
+    /// Its task is gone, with the runtime or by a panic that went on where it was waited for.
+    Gone,
+}
+
+/// Asks the plugin for partitions.
+#[derive(Debug)]
+struct Lister {
+    spec: StreamSpec,
     provider: Provider,
     seen: BTreeMap<u32, String>,
     standings: Standings,
@@ -31,15 +54,39 @@ pub(super) struct StreamProducer {
 }
 
 impl StreamProducer {
-    /// The partition that the whole stream counts as when it is read at once.
-    const STREAM: u32 = 0;
-
     /// Reads the topic of `spec`.
     pub(super) fn new(spec: StreamSpec, task: Task, standings: Standings) -> Self {
         let provider = Provider::new(task.clone(), &spec.topic);
         let (seen, backoff) = (BTreeMap::new(), Backoff::default());
-        Self { spec, task, provider, seen, standings, backoff, crashes: 0, again: None }
+        let own = (spec.clone(), standings.clone());
+        let lister = Lister { spec, provider, seen, standings, backoff, crashes: 0, again: None };
+        Self { spec: own.0, task, standings: own.1, looking: Looking::Rests(Box::new(lister)) }
     }
+
+    /// What asks, once it rests, and what it has found since it was last waited for.
+    async fn lister(&mut self) -> Result<(&mut Lister, Vec<Found>), Error> {
+        let found = match &mut self.looking {
+            Looking::Asks(_) => self.looked().await?,
+            Looking::Rests(_) | Looking::Gone => Vec::new(),
+        };
+        match &mut self.looking {
+            Looking::Rests(lister) => Ok((lister, found)),
+            Looking::Asks(_) | Looking::Gone => pending().await,
+        }
+    }
+}
+
+impl Drop for StreamProducer {
+    fn drop(&mut self) {
+        if let Looking::Asks(task) = &self.looking {
+            task.abort();
+        }
+    }
+}
+
+impl Lister {
+    /// The partition that the whole stream counts as when it is read at once.
+    const STREAM: u32 = 0;
 
     async fn discover_now(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
         if self.spec.consumer_type != ConsumerType::Lowlevel {
@@ -205,15 +252,51 @@ impl Producer for StreamProducer {
     fn traits(&self) -> ProducerTraits {
         let discover_every = self.spec.discover_every.0.max(Duration::from_millis(10));
         let readers = (self.spec.consumer_type == ConsumerType::Lowlevel).then(|| self.spec.readers());
-        ProducerTraits { discover_every, drains: false, finite: false, heirs: readers.is_some(), readers }
+        ProducerTraits { discover_every, drains: false, finite: false, heirs: readers.is_some(), readers, beside: true }
     }
 
     async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
-        self.discover(marker, initial).await
+        let (lister, mut found) = self.lister().await?;
+        found.extend(lister.discover(marker, initial).await?);
+        Ok(found)
+    }
+
+    fn look(&mut self, marker: &Marker) -> bool {
+        match std::mem::replace(&mut self.looking, Looking::Gone) {
+            Looking::Rests(mut lister) => {
+                let marker = marker.clone();
+                self.looking = Looking::Asks(tokio::spawn(async move {
+                    let found = lister.discover(&marker, false).await;
+                    (lister, found)
+                }));
+                true
+            }
+            looking => {
+                self.looking = looking;
+                false
+            }
+        }
+    }
+
+    async fn looked(&mut self) -> Result<Vec<Found>, Error> {
+        let Looking::Asks(task) = &mut self.looking else { return pending().await };
+        let ended = task.await;
+        self.looking = Looking::Gone;
+        match ended {
+            Ok((lister, found)) => {
+                self.looking = Looking::Rests(lister);
+                found
+            }
+            Err(ended) => {
+                go_on::<()>(Err(ended));
+                pending().await
+            }
+        }
     }
 
     async fn seek(&mut self, marker: &Marker, goal: Goal) -> Result<Vec<Found>, Error> {
-        self.sought(marker, goal).await
+        let (lister, _) = self.lister().await?;
+        lister.sought(marker, goal).await
     }
 
     fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {

@@ -86,6 +86,7 @@ impl Producer for SpoutProducer {
             finite,
             readers: None,
             heirs: false,
+            beside: false,
         }
     }
 

@@ -40,6 +40,9 @@ const LAST: Duration = Duration::from_secs(3);
 /// What it takes at most to commit what a program has written when it is gone.
 const REST: Duration = Duration::from_secs(60);
 
+/// How long its last words are waited for once it is gone: they are there, unless somebody else has the pipe.
+const WORDS: Duration = Duration::from_millis(200);
+
 /// Longest line of a program in the log.
 const LINE: usize = 4096;
 
@@ -146,12 +149,14 @@ impl TrustedCommand {
                 tokio::select! {
                     over = &mut stop => break status = over,
                     over = &mut reading, if read.is_none() => read = Some(over),
+                    Some(ended) = tasks.join_next() => go_on(ended),
                 }
             }
         }
         // Children that it left behind could go on writing for ever.
         group.kill().await;
         // What it said last is passed on, unless somebody outside of its group still has the pipe.
+        drop(tokio::time::timeout(WORDS, to_their_end(&mut tasks)).await);
         tasks.detach_all();
         ended.cancel();
         let read = match read {
@@ -232,6 +237,13 @@ impl Spout for TrustedCommand {
     }
 }
 
+/// Waits for tasks that pass on what a program reads and says. A panic goes on here, where the pipeline is watched.
+async fn to_their_end(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        go_on(ended);
+    }
+}
+
 /// PATH with the directory of this program in front, so that `spout` is found.
 fn with_ourselves() -> Option<OsString> {
     let own = env::current_exe().ok()?.parent()?.to_owned();
@@ -258,5 +270,40 @@ fn say(line: &[u8], pipeline: &str, program: &str) {
     if !line.is_empty() {
         let line = String::from_utf8_lossy(line);
         tracing::info!(pipeline, command = program, "{}", spout_base::terminal::plain(&line));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use spout_base::panicked::caught;
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// Output of a program that the log task fails at.
+    struct Poison(bool);
+
+    impl AsyncRead for Poison {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            assert!(!self.0, "a bug in the log");
+            self.0 = true;
+            into.put_slice(b"a line\nand");
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_what_passes_on_the_words_of_a_program_goes_on_where_it_is_watched() {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(log(&b"fine\n"[..], "pipeline".into(), "program".into()));
+        assert_eq!(caught(to_their_end(&mut tasks)).await, Ok(()));
+        tasks.spawn(log(Poison(false), "pipeline".into(), "program".into()));
+        let panicked = caught(to_their_end(&mut tasks)).await.unwrap_err();
+        assert_eq!(panicked.to_string(), "a bug in the log");
     }
 }
