@@ -159,6 +159,8 @@ fn no_server_keeps_a_connector_waiting_and_each_is_told_of() -> Result<()> {
     ensure!(took < Duration::from_secs(15), "{took:?}");
     let said = host.said();
     ensure!(!said.contains(SECRET) && !said.contains("panick"), "{said}");
+    let nameless = said.lines().find(|line| line.contains(" WARN ") && !line.contains("pipeline="));
+    ensure!(nameless.is_none(), "{nameless:?} names no pipeline");
     Ok(())
 }
 

@@ -222,3 +222,25 @@ fn settings_that_cannot_be_meant_are_refused() {
         assert!(matches!(Postgres::open(topic, settings), Err(Error::InvalidConfig { .. })), "{topic} {change:?}");
     }
 }
+
+/// A server whose messages are sound, are no answer, and do not end.
+#[test]
+fn messages_without_an_end_keep_nobody_beyond_the_call() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        use std::io::Write as _;
+        let mut stream = listener.accept().unwrap().0;
+        // There is no TLS.
+        let mut going = stream.write_all(b"N");
+        let notices = message(b'N', b"\0").repeat(10_000);
+        while going.is_ok() {
+            going = stream.write_all(&notices);
+        }
+    });
+    let pairs = [("address", address.as_str()), ("database", "app"), ("user", "spout"), ("slot", "spout")];
+    let settings: Settings = spout_guest::testing::settings(&pairs).unwrap();
+    let call = spout_guest::now() + std::time::Duration::from_millis(200);
+    let error = crate::session::Session::open(&settings, true, call).unwrap_err();
+    assert!(matches!(&error, Error::Retriable { code, .. } if code == "postgres.slow"), "{error}");
+}
