@@ -61,9 +61,8 @@ fn packed<W: Word>(codes: &[Codes], rows: usize) -> UInt32Array {
 
 /// The order by Arrow's rows, whose bytes sort as values do.
 fn by_row(keys: Vec<(ArrayRef, SortOptions)>, count: u32) -> Result<UInt32Array, ArrowError> {
-    let field = |(key, options): &(ArrayRef, SortOptions)| {
-        SortField::new_with_options(key.data_type().clone(), *options)
-    };
+    let field =
+        |(key, options): &(ArrayRef, SortOptions)| SortField::new_with_options(key.data_type().clone(), *options);
     let fields = keys.iter().map(field).collect();
     let columns: Vec<ArrayRef> = keys.into_iter().map(|(key, _)| key).collect();
     let rows = RowConverter::new(fields)?.convert_columns(&columns)?;
@@ -78,9 +77,7 @@ fn by_row(keys: Vec<(ArrayRef, SortOptions)>, count: u32) -> Result<UInt32Array,
     };
     let mut order: Vec<(u128, u32)> = rows.iter().map(head).zip(0..count).collect();
     let row = |number: u32| rows.row(number as usize);
-    order.sort_unstable_by(|a, b| {
-        a.0.cmp(&b.0).then_with(|| row(a.1).cmp(&row(b.1))).then_with(|| a.1.cmp(&b.1))
-    });
+    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| row(a.1).cmp(&row(b.1))).then_with(|| a.1.cmp(&b.1)));
     Ok(order.into_iter().map(|(_, row)| row).collect::<Vec<_>>().into())
 }
 
@@ -161,7 +158,9 @@ impl Codes {
             ahead + if self.options.descending { self.span - code } else { code }
         };
         match &self.nulls {
-            None => words.iter_mut().zip(&self.ranks).for_each(|(word, &rank)| *word = word.with(self.bits, code(rank))),
+            None => {
+                words.iter_mut().zip(&self.ranks).for_each(|(word, &rank)| *word = word.with(self.bits, code(rank)))
+            }
             Some(nulls) => {
                 let null = if ahead > 0 { 0 } else { self.span + 1 };
                 for ((word, &rank), is) in words.iter_mut().zip(&self.ranks).zip(nulls) {

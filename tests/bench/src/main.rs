@@ -1,16 +1,19 @@
-//! `just bench [decode|handler|state|nodes|commits|pipeline|partitions|serve|spouts|sources|repo]`: ratios in one run, with medians; `repo` also takes
-//! `--commits N`, and `sources` what to read: `none`, `lz4`, `zstd`, `redis`.
+//! `just bench [decode|handler|state|nodes|nexmark|commits|pipeline|partitions|serve|spouts|sources|repo]`: ratios in one run, with medians; `repo`
+//! also takes `--commits N`, `sources` what to read (`none`, `lz4`, `zstd`, `redis`), `nodes` a part of what is measured (`window`), and
+//! `nexmark` queries (`q1 q4`).
 
 mod commits;
 mod decode;
 mod decode_csv;
 mod events;
 mod handler;
+mod nexmark;
 mod nodes;
 mod partitions;
 mod pipeline;
 mod process;
 mod repo;
+mod same;
 mod sandbox;
 mod serve;
 mod sources;
@@ -28,6 +31,7 @@ fn main() -> Result<()> {
         "handler",
         "state",
         "nodes",
+        "nexmark",
         "commits",
         "pipeline",
         "partitions",
@@ -46,6 +50,11 @@ fn main() -> Result<()> {
     {
         return sources::run(&runtime, rest);
     }
+    match wanted.as_slice() {
+        [first, rest @ ..] if first == "nodes" => return runtime.block_on(nodes::run(rest)),
+        [first, rest @ ..] if first == "nexmark" => return nexmark::run(rest),
+        _ => {}
+    }
     if let Some(unknown) = wanted.iter().find(|name| !all.contains(&name.as_str())) {
         bail!("there is no benchmark {unknown}; there are {}", all.join(", "));
     }
@@ -57,7 +66,8 @@ fn main() -> Result<()> {
             }
             "handler" => runtime.block_on(handler::run())?,
             "state" => runtime.block_on(state::run())?,
-            "nodes" => runtime.block_on(nodes::run())?,
+            "nodes" => runtime.block_on(nodes::run(&[]))?,
+            "nexmark" => nexmark::run(&[])?,
             "commits" => runtime.block_on(commits::run())?,
             "repo" => runtime.block_on(repo::run(&[]))?,
             "partitions" => partitions::run()?,

@@ -1,13 +1,13 @@
-//! Handlers over batches in memory, against DataFusion's own operators over the same batches; then Nexmark through the binary.
+//! Handlers over batches in memory, against DataFusion's own operators over the same batches.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use arrow::{
-    array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray},
+    array::{ArrayRef, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray},
     datatypes::SchemaRef,
 };
 use datafusion::{
@@ -17,9 +17,11 @@ use datafusion::{
 use serde_json::{Value, json};
 use spout_data::{Batch, Origins, PartitionId, Position, Span};
 use spout_node::{Builder, Chain, NodeSpec, Shape, Source, SourceEvent, TimeSpec};
-use spout_tests::{Site, root};
 
-use crate::timing::{median, rate};
+use crate::{
+    process, same,
+    timing::{median, rate},
+};
 
 const ROWS: i64 = 1_000_000;
 const BATCH: i64 = 8_192;
@@ -29,66 +31,125 @@ const RUNS: usize = 5;
 struct Case {
     name: &'static str,
     nodes: Value,
+    /// With the columns that the chain makes; nothing where DataFusion has nothing that makes them.
     sql: &'static str,
+    /// Whether the order of rows is a part of the answer.
+    ordered: bool,
     /// What is aimed at, as a ratio.
     aim: Option<f64>,
 }
 
 fn cases() -> Vec<Case> {
-    let case = |name, nodes, sql| Case { name, nodes, sql, aim: None };
-    let stateless = |name, nodes, sql| Case { name, nodes, sql, aim: Some(0.9) };
+    let case = |name, nodes, sql, aim| Case { name, nodes, sql, ordered: false, aim };
+    let aggregate = |columns: Value| json!([{"type": "aggregate", "id": "x", "per": "commit", "groupBy": ["auction"], "columns": columns}]);
+    let window = |columns: Value| json!([{"type": "window", "id": "x", "period": "10s", "groupBy": ["auction"], "aggregate": columns}]);
+    let sort = |by: Value| json!([{"type": "sort", "id": "x", "per": "commit", "by": by}]);
     vec![
-        stateless(
+        case(
             "filter",
             json!([{"type": "filter", "id": "x", "where": "price > 500"}]),
             "select * from bids where price > 500",
+            Some(0.9),
         ),
-        stateless(
+        case(
             "map",
             json!([{"type": "map", "id": "x", "columns": {"euros": "price * 0.908", "name": "upper(channel)"}}]),
             "select *, price * 0.908 as euros, upper(channel) as name from bids",
+            Some(0.9),
         ),
-        stateless(
+        case(
             "default",
             json!([{"type": "default", "id": "x", "columns": {"channel": "'none'"}, "fillNulls": true}]),
-            "select auction, bidder, price, coalesce(channel, 'none') as channel, at from bids",
+            "select auction, bidder, price, cost, rate, coalesce(channel, 'none') as channel, at from bids",
+            Some(0.9),
         ),
-        stateless(
+        case(
             "sql, per batch",
             json!([{"type": "sql", "id": "x", "per": "batch", "query": "select auction, price from input where price > 500"}]),
             "select auction, price from bids where price > 500",
+            Some(0.9),
         ),
-        case(
-            "sort, per commit",
-            json!([{"type": "sort", "id": "x", "per": "commit", "by": ["price", "auction", "at"]}]),
-            "select * from bids order by price, auction, at",
-        ),
+        Case {
+            ordered: true,
+            ..case(
+                "sort, per commit",
+                sort(json!(["price", "auction", "at"])),
+                "select * from bids order by price, auction, at",
+                Some(1.0),
+            )
+        },
+        Case {
+            ordered: true,
+            ..case(
+                "sort by text, per commit",
+                sort(json!(["channel", "at"])),
+                "select * from bids order by channel, at",
+                Some(1.0),
+            )
+        },
         case(
             "aggregate, per commit",
-            json!([{"type": "aggregate", "id": "x", "per": "commit", "groupBy": ["auction"],
-                    "aggregate": {"highest": "max(price)", "bids": "count(*)"}}]),
-            "select auction, max(price) as highest, count(*) as bids from bids group by auction",
+            aggregate(json!({"highest": "max(price)", "bids": "count(*)"})),
+            "select max(at), auction, count(*), max(price) from bids group by auction",
+            Some(0.9),
+        ),
+        case(
+            "aggregate, sums",
+            aggregate(json!({"sum": "sum(price)", "worth": "sum(cost)"})),
+            "select max(at), auction, sum(price), sum(cost) from bids group by auction",
+            Some(0.9),
+        ),
+        case(
+            "aggregate, floats",
+            aggregate(json!({"mean": "mean(rate)", "sum": "sum(rate)"})),
+            "select max(at), auction, avg(rate), sum(rate) from bids group by auction",
+            Some(0.5),
         ),
         case(
             "window 10s, aggregate",
-            json!([{"type": "window", "id": "x", "period": "10s", "groupBy": ["auction"],
-                    "aggregate": {"highest": "max(price)", "bids": "count(*)"}}]),
-            "select date_bin(interval '10 seconds', at) as w, auction, max(price), count(*) from bids group by w, auction",
+            window(json!({"highest": "max(price)", "bids": "count(*)"})),
+            "select w, w + interval '10 seconds', auction, count(*), max(price)
+             from (select date_bin(interval '10 seconds', at) as w, * from bids) group by w, auction",
+            Some(0.8),
+        ),
+        case(
+            "window 10s, sums",
+            window(json!({"sum": "sum(price)", "worth": "sum(cost)"})),
+            "select w, w + interval '10 seconds', auction, sum(price), sum(cost)
+             from (select date_bin(interval '10 seconds', at) as w, * from bids) group by w, auction",
+            Some(0.8),
+        ),
+        case(
+            "window 10s, floats",
+            window(json!({"mean": "mean(rate)", "sum": "sum(rate)"})),
+            "select w, w + interval '10 seconds', auction, avg(rate), sum(rate)
+             from (select date_bin(interval '10 seconds', at) as w, * from bids) group by w, auction",
+            Some(0.5),
         ),
         case(
             "window 10s, rows",
             json!([{"type": "window", "id": "x", "period": "10s"}]),
             "select * from bids order by date_bin(interval '10 seconds', at)",
+            Some(0.9),
         ),
         case(
             "dedupe",
             json!([{"type": "dedupe", "id": "x", "by": ["auction", "bidder"], "within": "1h"}]),
             "select distinct on (auction, bidder) * from bids order by auction, bidder, at",
+            None,
+        ),
+        case(
+            "dispatch to filters",
+            json!([{"type": "dispatch", "id": "x", "groupBy": ["channel"],
+                    "nodes": [{"type": "filter", "id": "y", "where": "price > 500"}]}]),
+            "select * from bids where price > 500",
+            None,
         ),
         case(
             "derivative",
             json!([{"type": "derivative", "id": "x", "unit": "1s", "neighbourhood": "10ms", "columns": {"slope": {"column": "price", "order": 1}}}]),
-            "select *, price - lag(price) over (order by at) as slope from bids",
+            "",
+            None,
         ),
     ]
 }
@@ -102,10 +163,15 @@ fn batches() -> Result<Vec<RecordBatch>> {
             let number =
                 |below: i64| Int64Array::from_iter_values(rows.clone().map(|row| scattered(row ^ below, below)));
             let channel = |row: i64| (row % 10 != 0).then(|| format!("channel-{}", row % 100));
-            let columns: [(&str, ArrayRef, bool); 5] = [
+            let cost = Decimal128Array::from_iter_values(number(100_000).values().iter().map(|&cost| cost.into()));
+            // Quarters, so that DataFusion's sums are exact too.
+            let rate = Float64Array::from_iter_values(number(4_000).values().iter().map(|&rate| rate as f64 / 4.0));
+            let columns: [(&str, ArrayRef, bool); 7] = [
                 ("auction", Arc::new(number(10_000)), true),
                 ("bidder", Arc::new(number(5_000)), true),
                 ("price", Arc::new(number(1_000)), true),
+                ("cost", Arc::new(cost.with_precision_and_scale(12, 2)?), true),
+                ("rate", Arc::new(rate), true),
                 ("channel", Arc::new(StringArray::from_iter(rows.clone().map(channel))), true),
                 ("at", Arc::new(TimestampMillisecondArray::from_iter_values(rows.clone())), true),
             ];
@@ -136,60 +202,64 @@ fn batch(records: RecordBatch, start: u64) -> Batch {
     }
 }
 
-/// Rows that come out, and the time it takes.
-async fn ours(nodes: &Value, input: &[RecordBatch]) -> Result<(usize, Duration)> {
+/// What comes out, and the processor time it takes.
+async fn ours(nodes: &Value, input: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Duration)> {
     let mut chain = chain(nodes, input.first().context("rows")?.schema()).await?;
-    let begun = Instant::now();
-    let mut rows = 0;
+    let begun = process::own_time();
+    let mut rows = Vec::new();
     let mut start = 0;
     for records in input {
-        let out = chain.handle(batch(records.clone(), start)).await?;
+        rows.extend(chain.handle(batch(records.clone(), start)).await?);
         start += records.num_rows() as u64;
-        rows += out.iter().map(|batch| batch.records.num_rows()).sum::<usize>();
     }
-    for out in [
-        chain.on_event(SourceEvent::Ended(Source::Partition(PartitionId::default()))).await?,
-        chain.finish().await?,
-        chain.on_event(SourceEvent::Cut).await?,
-    ] {
-        rows += out.iter().map(|batch| batch.records.num_rows()).sum::<usize>();
-    }
-    Ok((rows, begun.elapsed()))
+    rows.extend(chain.on_event(SourceEvent::Ended(Source::Partition(PartitionId::default()))).await?);
+    rows.extend(chain.finish().await?);
+    rows.extend(chain.on_event(SourceEvent::Cut).await?);
+    let took = process::own_time() - begun;
+    Ok((rows.into_iter().map(|batch| batch.records).filter(|records| records.num_rows() > 0).collect(), took))
 }
 
-async fn datafusion(sql: &str, input: &[RecordBatch]) -> Result<(usize, Duration)> {
+async fn datafusion(sql: &str, input: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Duration)> {
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
     let table = MemTable::try_new(input.first().context("rows")?.schema(), vec![input.to_vec()])?;
     context.register_table("bids", Arc::new(table))?;
-    let begun = Instant::now();
-    let rows = context.sql(sql).await?.collect().await?.iter().map(RecordBatch::num_rows).sum();
-    Ok((rows, begun.elapsed()))
+    let begun = process::own_time();
+    let rows = context.sql(sql).await?.collect().await?;
+    Ok((rows, process::own_time() - begun))
 }
 
-async fn handlers() -> Result<()> {
+async fn handlers(wanted: &[String]) -> Result<()> {
     let input = batches()?;
     println!(
-        "nodes: {ROWS} rows of 5 columns in batches of {BATCH}, one core, median of {RUNS}; DataFusion over the same batches in memory"
+        "nodes: {ROWS} rows of 7 columns in batches of {BATCH}, rows per second of processor time, median of {RUNS}; DataFusion over \
+         the same batches in memory, the same rows"
     );
-    for Case { name, nodes, sql, aim } in cases() {
-        let (mut mine, mut theirs) = (Vec::new(), Vec::new());
-        let mut rows = (0, 0);
-        for _ in 0..RUNS {
-            let (out, took) = ours(&nodes, &input).await.with_context(|| name.to_owned())?;
-            let (reference, other) = datafusion(sql, &input).await.with_context(|| name.to_owned())?;
-            rows = (out, reference);
-            mine.push(took);
-            theirs.push(other);
+    for Case { name, nodes, sql, ordered, aim } in cases() {
+        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
+            continue;
         }
-        ensure!(rows.0 == rows.1, "{name}: {} rows, DataFusion gives {}", rows.0, rows.1);
-        let (mine, theirs) = (median(&mut mine), median(&mut theirs));
-        println!(
-            "  {name:22} {:6.2} M rows/s   DataFusion {:6.2}   {:.2}x{}",
-            rate(ROWS as f64, mine) / 1e6,
-            rate(ROWS as f64, theirs) / 1e6,
-            theirs.as_secs_f64() / mine.as_secs_f64(),
-            aim.map(|aim| format!(" (aim {aim:.2})")).unwrap_or_default()
-        );
+        let (mut mine, mut theirs) = (Vec::new(), Vec::new());
+        for run in 0..RUNS {
+            let (rows, took) = ours(&nodes, &input).await.with_context(|| name.to_owned())?;
+            mine.push(took);
+            if sql.is_empty() {
+                continue;
+            }
+            let (expected, took) = datafusion(sql, &input).await.with_context(|| name.to_owned())?;
+            theirs.push(took);
+            if run == 0 {
+                same::check(&rows, &expected, ordered).with_context(|| name.to_owned())?;
+            }
+        }
+        let speed = |times: &mut [Duration]| rate(ROWS as f64, median(times)) / 1e6;
+        let mine = speed(&mut mine);
+        if sql.is_empty() {
+            println!("  {name:25} {mine:6.2} M rows/s");
+            continue;
+        }
+        let theirs = speed(&mut theirs);
+        let aim = aim.map(|aim| format!(" (aim {aim:.2})")).unwrap_or_default();
+        println!("  {name:25} {mine:6.2} M rows/s   DataFusion {theirs:6.2}   {:.2}x{aim}", mine / theirs);
     }
     Ok(())
 }
@@ -244,28 +314,8 @@ async fn snapshots() -> Result<()> {
     Ok(())
 }
 
-/// Nexmark's queries as users run them.
-fn nexmark() -> Result<()> {
-    const TOTAL: u64 = 2_000_000;
-    println!("nodes: Nexmark, {TOTAL} events generated and decoded on the way, events/s on two cores, median of 3");
-    for query in ["q0", "q1", "q2", "q5", "q7", "q8"] {
-        let spec = std::fs::read_to_string(root().join(format!("examples/nexmark/{query}.yaml")))?;
-        let spec = spec.replace("total: 500000", &format!("total: {TOTAL}"));
-        let mut times = Vec::new();
-        for _ in 0..3 {
-            let site = Site::new()?;
-            site.write("spec.yaml", &spec)?;
-            let begun = Instant::now();
-            site.ok(&["run", "spec.yaml", "--until", "ended"])?;
-            times.push(begun.elapsed());
-        }
-        println!("  {query:4} {:6.2} M events/s", rate(TOTAL as f64, median(&mut times)) / 1e6);
-    }
-    Ok(())
-}
-
-pub(crate) async fn run() -> Result<()> {
-    handlers().await?;
-    snapshots().await?;
-    nexmark()
+/// All handlers, or those whose case has one of these in its name; and what snapshots cost.
+pub(crate) async fn run(wanted: &[String]) -> Result<()> {
+    handlers(wanted).await?;
+    if wanted.is_empty() { snapshots().await } else { Ok(()) }
 }

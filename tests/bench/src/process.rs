@@ -42,7 +42,7 @@ fn cpu(stat: &str) -> Option<f64> {
 
 fn number(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse().ok()
+    line.split_whitespace().next()?.parse::<u64>().ok()
 }
 
 /// Looks at `child` until it ends.
@@ -58,4 +58,23 @@ pub(crate) fn watch(child: &mut Child) -> Seen {
 /// The seconds that this process has had of processors, to a hundredth.
 pub(crate) fn own_cpu() -> f64 {
     cpu(&fs::read_to_string("/proc/self/stat").unwrap_or_default()).unwrap_or(0.0)
+}
+
+/// The time that processes which this one started, and waited for, have had of processors, to a hundredth of a second.
+pub(crate) fn children() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let words = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    // Fields 16 and 17 of the line; the first one after the name is field 3.
+    let ticks: u64 = words.skip(13).take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// The time that the threads of this process have had of processors.
+pub(crate) fn own_time() -> Duration {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let time = threads.filter_map(|thread| {
+        let spent = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        spent.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(time.sum())
 }

@@ -144,7 +144,8 @@ impl Open {
         if Arc::ptr_eq(&self.plan, plan) {
             return Ok(());
         }
-        let alike = self.plan.keys == plan.keys && self.plan.compiled.state_fields()? == plan.compiled.state_fields()?;
+        let alike =
+            self.plan.keys == plan.keys && self.plan.compiled.state_fields()? == plan.compiled.state_fields()?;
         match wider(&self.schema, &plan.input).filter(|_| alike) {
             Some(wider) => self.schema = Arc::clone(wider),
             None => return Err(Error::spec(handler, CHANGED)),
@@ -447,6 +448,58 @@ mod tests {
         ]);
         let trial = Trial::new(window, &[readings(1, 60), readings(2, 40)]);
         assert!(trial.same_under_any_cut(20).await.rows.len() > 20);
+    }
+
+    #[tokio::test]
+    async fn what_needs_no_order_is_the_same_under_any_cut() {
+        let columns = json!({"sum": "sum(value)", "dev": "stddev(value)", "last": "last(n)", "rows": "count(*)", "m": "max(time)"});
+        for group in [json!(["host"]), json!(["n"]), json!(["host", "value"]), json!(["value"]), json!([])] {
+            let per =
+                json!([{"type": "aggregate", "per": "commit", "time": "time", "groupBy": group, "columns": columns}]);
+            let trial = Trial { commits_count: true, ..Trial::new(per, &[readings(1, 50), readings(2, 30)]) };
+            assert!(trial.same_under_any_cut(8).await.rows.len() > 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_column_may_be_added_in_a_commit_and_no_other_may_change() {
+        let narrow = rows().project(&[0, 1, 2]).unwrap();
+        let extra: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        let schema = narrow.schema();
+        let fields = schema.fields().iter().cloned();
+        let field = Arc::new(arrow::datatypes::Field::new("extra", DataType::Int64, true));
+        let wide = Arc::new(Schema::new(fields.chain([field]).collect::<Vec<_>>()));
+        let wide = RecordBatch::try_new(wide, narrow.columns().iter().cloned().chain([extra]).collect()).unwrap();
+        let spec =
+            json!({"id": "a", "per": "commit", "columns": {"n": "count(*)", "f": "sum(f)"}, "groupBy": ["host"]});
+        let opened = |records: &RecordBatch| {
+            let mut handler = Aggregate::new(&serde_json::from_value(spec.clone()).unwrap());
+            let shape = Shape { schema: Some(records.schema()), ..Shape::default() };
+            handler.shape(&shape).map(|_| handler).unwrap()
+        };
+        let mut handler = opened(&narrow);
+        for records in [&narrow, &wide, &narrow] {
+            handler.handle(records.clone(), Source::Merged).await.unwrap();
+        }
+        let cut = handler.on_event(SourceEvent::Cut).await.unwrap();
+        assert_eq!(lines(&cut.outputs[0].0), ["host=null f=15.0 n=3", "host=b f=3.0 n=6"]);
+        assert!(handler.on_event(SourceEvent::Cut).await.unwrap().outputs.is_empty());
+        handler.handle(narrow.clone(), Source::Merged).await.unwrap();
+        let other = narrow.project(&[1, 2]).unwrap();
+        let error = handler.handle(other, Source::Merged).await.map(drop);
+        assert!(error.is_ok(), "it has all columns but one, which nothing is made of");
+        let renamed = wide.project(&[1, 2, 3]).unwrap();
+        let error = handler.handle(renamed, Source::Merged).await.unwrap_err().to_string();
+        assert!(error.contains("the columns changed"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn groups_of_a_commit_have_a_limit() {
+        let spec = json!({"id": "a", "per": "commit", "columns": {"n": "count(*)"}, "groupBy": ["f"], "limits": {"groups": 2}});
+        let mut handler = Aggregate::new(&serde_json::from_value(spec).unwrap());
+        handler.shape(&Shape { schema: Some(rows().schema()), ..Shape::default() }).unwrap();
+        let error = handler.handle(rows(), Source::Merged).await.unwrap_err();
+        assert!(matches!(error, Error::Limit { .. }), "{error}");
     }
 
     #[tokio::test]

@@ -212,7 +212,8 @@ impl Derivative {
                 firsts.push(row);
             }
         }
-        let firsts = take_record_batch(rows, &UInt32Array::from(firsts)).map_err(Error::kernel(&self.spec.id, count))?;
+        let firsts =
+            take_record_batch(rows, &UInt32Array::from(firsts)).map_err(Error::kernel(&self.spec.id, count))?;
         Ok((self.digests.of(&firsts)?, ids.last().to_vec()))
     }
 
@@ -352,7 +353,8 @@ impl Steps for Derivative {
     }
 
     fn held(&self) -> (usize, usize) {
-        let points = self.store.rows() * (size_of::<Row>() + size_of::<i64>() + self.spec.columns.len() * size_of::<f64>());
+        let points =
+            self.store.rows() * (size_of::<Row>() + size_of::<i64>() + self.spec.columns.len() * size_of::<f64>());
         (self.store.rows(), self.store.bytes() + points)
     }
 

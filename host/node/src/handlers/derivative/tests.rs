@@ -93,3 +93,57 @@ fn what_cannot_be_derived_is_refused() {
     check(&[("points", json!(1))], "more than 1 `points`");
     check(&[("groupBy", json!(["y"]))], "no column `y`");
 }
+
+/// The nearest values as the docs say it: of all rows, those within reach, of one time as one, by distance.
+fn nearest(rows: &[(i64, Option<f64>)], at: usize, within: u64, points: usize) -> Vec<(i64, f64)> {
+    let here = rows[at].0;
+    let mut near: Vec<(i64, f64)> = Vec::new();
+    for same in rows.chunk_by(|a, b| a.0 == b.0).filter(|same| same[0].0.abs_diff(here) <= within) {
+        let values: Vec<f64> = same.iter().filter_map(|row| row.1).collect();
+        if !values.is_empty() {
+            near.push((same[0].0 - here, values.iter().sum::<f64>() / values.len() as f64));
+        }
+    }
+    near.sort_by_key(|(distance, _)| (distance.unsigned_abs(), *distance));
+    near.truncate(points);
+    near
+}
+
+#[test]
+fn the_nearest_rows_are_found_from_the_row_outwards() {
+    use rand::{Rng as _, SeedableRng as _};
+    let mut dice = rand::rngs::StdRng::seed_from_u64(3);
+    for round in 0..300 {
+        let mut time = i64::from(dice.random::<i32>());
+        let rows: Vec<(i64, Option<f64>)> = (0..dice.random_range(1..40))
+            .map(|_| {
+                time += dice.random_range(0..4);
+                (time, dice.random_ratio(3, 4).then(|| f64::from(dice.random_range(-9..9)) / 3.0))
+            })
+            .collect();
+        let mut track = Track::new(Digest::default(), 1);
+        let numbers: Vec<u64> =
+            rows.iter().map(|row| track.push(row.0, [row.1.unwrap_or(f64::NAN)].into_iter())).collect();
+        let gone = dice.random_range(0..rows.len());
+        (0..gone).for_each(|_| track.pop());
+        let (within, points, mut near) = (dice.random_range(0..12), dice.random_range(1..9), Near::default());
+        for at in gone..rows.len() {
+            track.nearest(numbers[at], within, points, 0, &mut near);
+            let got: Vec<(i64, f64)> = near.distances.iter().copied().zip(near.values.iter().copied()).collect();
+            assert_eq!(got, nearest(&rows[gone..], at - gone, within, points), "round {round}: {rows:?} at {at}");
+        }
+    }
+}
+
+#[test]
+fn weights_that_are_known_are_those_that_were_computed() {
+    let mut known = difference::Weights::per(1_000);
+    for round in 0..3_000_i64 {
+        let distances = [0, -(round % 701) - 1, round % 37 + 1, -2_000 - round];
+        for order in [1, 2] {
+            let places: Vec<f64> = distances.iter().map(|distance| *distance as f64 / 1_000.0).collect();
+            assert_eq!(known.of(&distances, order), difference::weights(&places, order as usize).as_deref());
+        }
+    }
+    assert_eq!(known.of(&[0], 1), None);
+}

@@ -1,10 +1,6 @@
 //! What the chains of a `dispatch` made of one batch, put back into the order of its rows.
 
-use arrow::{
-    array::RecordBatch,
-    compute::interleave_record_batch,
-    error::ArrowError,
-};
+use arrow::{array::RecordBatch, compute::interleave_record_batch, error::ArrowError};
 
 use crate::{Handled, Kept, RowFault};
 

@@ -16,7 +16,8 @@ use spout_data::Part;
 
 use super::{
     LengthUnit, WindowSpec,
-    held::{Closing, entries},
+    held::Closing,
+    look::entries,
     output::Output,
     running::{Group, Running},
 };

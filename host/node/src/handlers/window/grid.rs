@@ -272,8 +272,10 @@ mod tests {
             };
             let far = [0, 0, 0, i64::MAX - 100, i64::MIN + 100, long][number(6) as usize];
             let times: Vec<i64> = (0..20).map(|row| far.saturating_add(number(8) + row * 3 - 20)).collect();
-            let passed: Vec<i64> =
-                times.iter().map(|time| if number(3) == 0 { never } else { time.saturating_add(number(40) - 30) }).collect();
+            let passed: Vec<i64> = times
+                .iter()
+                .map(|time| if number(3) == 0 { never } else { time.saturating_add(number(40) - 30) })
+                .collect();
             let runs = grid.runs(&times, &passed);
             assert!(runs.windows(2).all(|two| two[0].rows.end == two[1].rows.start && two[0].ends != two[1].ends));
             let each: Vec<Ends> = runs.iter().flat_map(|run| run.rows.clone().map(|_| run.ends)).collect();

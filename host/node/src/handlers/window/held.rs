@@ -11,12 +11,13 @@ use spout_data::Part;
 
 use super::{
     grid::{Ends, Grid, Kind, lateness},
+    look::{Entry, Look},
     whole::{Whole, of_one_pane},
 };
 use crate::{
     Error, Source,
     arrival::{Arrived, NEVER},
-    state::{Groups, Held, Limits, ORDER, SOURCE, Segments, TIME, column},
+    state::{Groups, Held, Limits, Segments, TIME, column},
 };
 
 /// Column of the watermark before a row.
@@ -63,32 +64,6 @@ pub(super) struct Closed {
     pub(super) end: i64,
     /// How many of the places are its rows.
     pub(super) rows: usize,
-}
-
-/// A row in a window; entries sort as rows come out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Entry {
-    pub(super) end: i64,
-    /// Number of the group, later its place among all groups.
-    pub(super) rank: u32,
-    pub(super) start: i64,
-    pub(super) time: i64,
-    pub(super) source: i64,
-    pub(super) order: i64,
-    pub(super) batch: u32,
-    pub(super) row: u32,
-}
-
-/// One look at all rows.
-struct Look<'a> {
-    upto: i64,
-    closed: i64,
-    batches: &'a [RecordBatch],
-    ids: &'a [Vec<u32>],
-    entries: Vec<Entry>,
-    gone: Vec<Vec<bool>>,
-    late: Vec<(usize, usize)>,
-    due: i64,
 }
 
 impl HeldWindows {
@@ -192,7 +167,9 @@ impl HeldWindows {
         }
         // Of batches of which no row is in a window that closes nothing changes.
         let due = |batch: &RecordBatch| match self.kind {
-            Kind::Epoch(grid) => of_one_pane(batch, grid).is_none_or(|(first, _)| first.max(grid.after(closed)) <= upto),
+            Kind::Epoch(grid) => {
+                of_one_pane(batch, grid).is_none_or(|(first, _)| first.max(grid.after(closed)) <= upto)
+            }
             Kind::First { .. } | Kind::Session { .. } => true,
         };
         let stays: Vec<bool> = self.rows.batches().map(|batch| !due(batch)).collect();
@@ -340,25 +317,6 @@ fn runs(entries: &[Entry], ranks: &[u32]) -> (Vec<Closed>, Vec<u32>) {
     entries.chunk_by(same).map(run).unzip()
 }
 
-/// All rows of batches that [`Held`] marked, with the numbers of their groups.
-pub(super) fn entries(batches: &[RecordBatch], ids: &[Vec<u32>]) -> Vec<Entry> {
-    let mut entries = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
-    for (number, batch) in batches.iter().enumerate() {
-        let (times, sources, orders) = (column(batch, TIME), column(batch, SOURCE), column(batch, ORDER));
-        entries.extend(ids[number].iter().enumerate().map(|(row, &group)| Entry {
-            end: 0,
-            rank: group,
-            start: 0,
-            time: times.value(row),
-            source: sources.value(row),
-            order: orders.value(row),
-            batch: number as u32,
-            row: row as u32,
-        }));
-    }
-    entries
-}
-
 impl Closing {
     /// Windows of the rows of `batches`.
     pub(super) fn of(batches: Vec<RecordBatch>, mut entries: Vec<Entry>, groups: &Groups) -> Result<Self, Error> {
@@ -378,62 +336,4 @@ fn ranks(groups: &Groups) -> Vec<u32> {
     let mut ranks = vec![0; sorted.len()];
     sorted.iter().enumerate().for_each(|(rank, &id)| ranks[id as usize] = rank as u32);
     ranks
-}
-
-impl Look<'_> {
-    fn each(&self, mut row: impl FnMut(i64, i64, u32)) {
-        for (batch, ids) in self.batches.iter().zip(self.ids) {
-            let (times, passed) = (column(batch, TIME), column(batch, PASSED));
-            for (index, &id) in ids.iter().enumerate() {
-                row(times.value(index), passed.value(index), id);
-            }
-        }
-    }
-
-    /// Puts rows into the windows of their groups; a group without a grid waits.
-    fn windows(&mut self, grid: impl Fn(u32) -> Option<Grid>) {
-        for entry in entries(self.batches, self.ids) {
-            let Some(grid) = grid(entry.rank) else { continue };
-            let (batch, row) = (entry.batch as usize, entry.row as usize);
-            let (first, last) = match grid.ends(entry.time, column(&self.batches[batch], PASSED).value(row)) {
-                Ends::Some { first, last } => (first, last),
-                ends => {
-                    self.gone[batch][row] = true;
-                    if ends == Ends::Late {
-                        self.late.push((batch, row));
-                    }
-                    continue;
-                }
-            };
-            let mut end = first.max(grid.after(self.closed));
-            while end <= last.min(self.upto) {
-                self.entries.push(Entry { end, start: end.saturating_sub(grid.period), ..entry });
-                // Time has an end too.
-                let Some(next) = end.checked_add(grid.every) else { break };
-                end = next;
-            }
-            self.gone[batch][row] = last <= self.upto;
-            if last > self.upto {
-                self.due = self.due.min(end);
-            }
-        }
-    }
-
-    /// Puts rows into sessions: each goes on as long as the next row of its group comes before its end.
-    fn sessions(&mut self, gap: i64) {
-        let mut rows = entries(self.batches, self.ids);
-        rows.sort_unstable();
-        let together = |one: &Entry, next: &Entry| one.rank == next.rank && next.time < one.time.saturating_add(gap);
-        for session in rows.chunk_by(together) {
-            let (start, end) = (session[0].time, session[session.len() - 1].time.saturating_add(gap));
-            if end > self.upto {
-                self.due = self.due.min(end);
-                continue;
-            }
-            session.iter().for_each(|entry| self.gone[entry.batch as usize][entry.row as usize] = true);
-            if end > self.closed {
-                self.entries.extend(session.iter().map(|entry| Entry { start, end, ..*entry }));
-            }
-        }
-    }
 }

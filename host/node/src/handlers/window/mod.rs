@@ -3,6 +3,7 @@
 mod dynamic;
 mod grid;
 mod held;
+mod look;
 mod output;
 mod pane;
 mod partial;

@@ -143,11 +143,7 @@ impl Output {
     }
 
     /// One batch for each window whose rows are in order already; several where rows are of several schemas.
-    fn whole(
-        &self,
-        event: &EventTime,
-        windows: Vec<(Closed, Vec<RecordBatch>)>,
-    ) -> Result<Vec<RecordBatch>, Error> {
+    fn whole(&self, event: &EventTime, windows: Vec<(Closed, Vec<RecordBatch>)>) -> Result<Vec<RecordBatch>, Error> {
         let mut made = Vec::new();
         for (window, batches) in windows {
             let batches = batches.iter().map(bare).collect();

@@ -139,12 +139,7 @@ impl Delta {
     }
 
     /// All that it holds as one batch of parts; of one pane, where its keys do not say which.
-    pub(super) fn finish(
-        mut self,
-        plan: &Plan,
-        handler: &str,
-        pane: Option<(i64, i64)>,
-    ) -> Result<RecordBatch, Error> {
+    pub(super) fn finish(mut self, plan: &Plan, handler: &str, pane: Option<(i64, i64)>) -> Result<RecordBatch, Error> {
         let groups = self.len();
         let end = |end: i64| Arc::new(Int64Array::from_value(end, groups)) as ArrayRef;
         let mut columns: Vec<ArrayRef> = pane.into_iter().flat_map(|(first, last)| [end(first), end(last)]).collect();
@@ -154,11 +149,7 @@ impl Delta {
     }
 
     /// The keys of all groups and their values; nothing is left. Without keys there is always one.
-    pub(super) fn evaluate(
-        &mut self,
-        plan: &Plan,
-        handler: &str,
-    ) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>), Error> {
+    pub(super) fn evaluate(&mut self, plan: &Plan, handler: &str) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>), Error> {
         let groups = self.len();
         let keys = self.ids.take().map_err(|error| failed(handler, error, groups))?;
         let values = plan.compiled.evaluate(&mut self.accumulators, &keys, groups)?;

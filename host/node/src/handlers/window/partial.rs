@@ -235,9 +235,7 @@ impl PartialWindows {
         let closed = self.closed;
         self.panes.retain(|(_, last), _| *last > closed);
         self.groups = self.panes.values().chain(&self.mixed).map(Delta::len).sum();
-        self.parts.take(|batch| {
-            Ok(BooleanArray::from_unary(column(batch, LAST), |last| last <= closed))
-        })?;
+        self.parts.take(|batch| Ok(BooleanArray::from_unary(column(batch, LAST), |last| last <= closed)))?;
         let parts = self.parts.batches().flat_map(ends_of).map(|(first, _)| first);
         let firsts = parts.chain(self.panes.keys().map(|(first, _)| *first));
         self.due = firsts.min().map_or(i64::MAX, |first| first.max(self.grid.after(closed)));

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::held::Entry;
+use super::look::Entry;
 use crate::arrival::NEVER;
 
 /// The windows of one group.

@@ -317,3 +317,17 @@ async fn the_ends_of_time_are_no_trap() {
         assert_eq!(last.outputs.len(), 1);
     }
 }
+
+/// However many panes the rows of a batch are of, and in whatever order.
+#[tokio::test]
+async fn panes_of_many_rows_and_of_few_are_the_same() {
+    let sums = json!({"rows": "count(*)", "s": "sum(n)", "m": "mean(value)", "first": "first(n)"});
+    for (period, every) in [("1s", "1s"), ("1m", "1m"), ("20s", "5s")] {
+        for (group, aggregate) in [(json!(["n"]), &sums), (json!([]), &sums), (json!([]), &json!({}))] {
+            let window = json!([{"type": "window", "period": period, "every": every, "groupBy": group, "aggregate": aggregate,
+                "bounds": aggregate == &json!({}), "time": {"column": "time", "lateness": "3s"}}]);
+            let outcome = Trial::new(window, &[readings(5, 250), readings(6, 80)]).same_under_any_cut(2).await;
+            assert!(outcome.rows.len() > 5, "{period}: {outcome:?}");
+        }
+    }
+}
