@@ -1,5 +1,6 @@
-//! `just bench [decode|handler|state|nodes|commits|pipeline|partitions|serve|spouts|sources|repo]`: ratios in one run, with medians; `repo` also takes
-//! `--commits N`, and `sources` what to read: `none`, `lz4`, `zstd`, `redis`.
+//! `just bench [decode|handler|state|nodes|commits|pipeline|partitions|serve|spouts|sources|parquet|repo]`: ratios in one run, with
+//! medians; `repo` also takes `--commits N`, `sources` what to read: `none`, `lz4`, `zstd`, `redis`, and `parquet` sizes in millions of
+//! rows, to see what a row costs where there are more of them.
 
 mod commits;
 mod decode;
@@ -7,6 +8,7 @@ mod decode_csv;
 mod events;
 mod handler;
 mod nodes;
+mod parquet;
 mod partitions;
 mod pipeline;
 mod process;
@@ -34,6 +36,7 @@ fn main() -> Result<()> {
         "serve",
         "spouts",
         "sources",
+        "parquet",
         "repo",
     ];
     if let [first, rest @ ..] = wanted.as_slice()
@@ -45,6 +48,11 @@ fn main() -> Result<()> {
         && first == "sources"
     {
         return sources::run(&runtime, rest);
+    }
+    if let [first, rest @ ..] = wanted.as_slice()
+        && first == "parquet"
+    {
+        return parquet::run(rest);
     }
     if let Some(unknown) = wanted.iter().find(|name| !all.contains(&name.as_str())) {
         bail!("there is no benchmark {unknown}; there are {}", all.join(", "));
@@ -64,6 +72,7 @@ fn main() -> Result<()> {
             "serve" => serve::run()?,
             "spouts" => spouts::run()?,
             "sources" => sources::run(&runtime, &[])?,
+            "parquet" => parquet::run(&[])?,
             _ => pipeline::run()?,
         }
     }
