@@ -6,6 +6,7 @@
 //!
 //! **Invariant**: no verb decides anything about data: what is read, written or refused is up to the rooms below.
 
+mod allocator;
 mod answer;
 mod busy;
 mod changes;
@@ -230,6 +231,7 @@ const IDLE: Duration = Duration::from_millis(100);
 const BLOCKED: usize = 2048;
 
 fn start(cli: Cli) -> Result<()> {
+    allocator::share_arenas();
     open_files::raise();
     match &cli.verb {
         Verb::Run(run) => run.hardened().map_or(Ok(()), |specs| harden::process(specs, &cli.global))?,

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::Error;
 
 /// Batches waiting to be encoded, in memory.
-const QUEUE: ByteSize = ByteSize(32 << 20);
+const QUEUE: ByteSize = ByteSize(16 << 20);
 /// Arrow bytes of a commit that are encoded in less time than it takes to start a thread for them.
 const FEW: usize = 64 << 10;
 

@@ -1,6 +1,7 @@
 //! The file formats of data files: [`TableWriter`] makes an [`Encoded`] table, [`decode`] reads one back.
 //!
-//! Encoding is plain CPU work on the caller's own thread, done while rows arrive; nothing here waits or does IO.
+//! Encoding is plain CPU work on the caller's own thread, done while rows arrive, with help where processors are free; nothing here
+//! waits for anybody or does IO.
 //!
 //! **Invariant**: nothing here knows paths, commits or the object store.
 
@@ -15,10 +16,12 @@ mod error;
 mod fit;
 #[cfg(test)]
 mod fuzz;
+mod helpers;
 mod merge;
 mod ndjson;
 mod pages;
 mod parquet;
+mod row_groups;
 mod stored;
 
 use std::{fmt, sync::Arc};

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use ::arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bytes::Bytes;
 use parquet::{
-    arrow::{ArrowSchemaConverter, ArrowWriter, ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder},
+    arrow::{ArrowSchemaConverter, ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder},
     basic::Compression,
     errors::ParquetError,
     file::properties::{EnabledStatistics, WriterProperties},
@@ -15,6 +15,7 @@ use super::{
     Batches, ColumnStatistics, Error, Format, batches, columns, decode_error, encode_error,
     encodings::{Sample, chosen},
     measured_pages,
+    row_groups::RowGroups,
     stored::in_parquet,
 };
 
@@ -30,7 +31,7 @@ pub(super) struct Writer {
 enum State {
     /// There are too few rows to tell how to write them.
     Waits(Sample),
-    Writes(Box<ArrowWriter<Vec<u8>>>),
+    Writes(Box<RowGroups>),
 }
 
 impl Writer {
@@ -55,7 +56,7 @@ impl Writer {
     pub(super) fn buffered(&self) -> usize {
         match &self.state {
             State::Waits(sample) => sample.bytes(),
-            State::Writes(writer) => writer.bytes_written() + writer.memory_size(),
+            State::Writes(writer) => writer.buffered(),
         }
     }
 
@@ -65,19 +66,17 @@ impl Writer {
         in_file: &SchemaRef,
         extremes: &columns::Extremes,
     ) -> Result<(Vec<u8>, Vec<ColumnStatistics>), Error> {
-        let mut writer = match self.state {
+        let writer = match self.state {
             State::Waits(sample) => Box::new(opened(&self.schema, sample)?),
             State::Writes(writer) => writer,
         };
-        let metadata = writer.finish().map_err(wrong)?;
-        // `into_inner` would finish once more, and that is refused.
-        let bytes = std::mem::take(writer.inner_mut());
+        let (bytes, metadata) = writer.finish().map_err(wrong)?;
         Ok((bytes, columns::from_parquet((given, in_file), metadata.row_groups(), extremes)))
     }
 }
 
 /// A writer that has written the rows of `sample`; a file that is no longer than a sample has a dictionary for each column.
-fn opened(schema: &SchemaRef, sample: Sample) -> Result<ArrowWriter<Vec<u8>>, Error> {
+fn opened(schema: &SchemaRef, sample: Sample) -> Result<RowGroups, Error> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_dictionary_enabled(true)
@@ -88,8 +87,7 @@ fn opened(schema: &SchemaRef, sample: Sample) -> Result<ArrowWriter<Vec<u8>>, Er
     if let Some(first) = sample.first() {
         properties = chosen(properties, &first);
     }
-    let mut writer =
-        ArrowWriter::try_new(Vec::new(), SchemaRef::clone(schema), Some(properties.build())).map_err(wrong)?;
+    let mut writer = RowGroups::new(schema, properties.build(), ROW_GROUP).map_err(wrong)?;
     for batch in sample.into_batches() {
         writer.write(&batch).map_err(wrong)?;
     }

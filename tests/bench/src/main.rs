@@ -1,6 +1,7 @@
-//! `just bench [decode|handler|state|nodes|nexmark|commits|pipeline|partitions|serve|spouts|sources|repo]`: ratios in one run, with medians; `repo`
-//! also takes `--commits N`, `sources` what to read (`none`, `lz4`, `zstd`, `redis`), `nodes` a part of what is measured (`window`), and
-//! `nexmark` queries (`q1 q4`).
+//! `just bench [decode|handler|state|nodes|nexmark|commits|pipeline|partitions|serve|spouts|sources|parquet|repo]`: ratios in one run,
+//! with medians; `repo` also takes `--commits N`, `sources` what to read (`none`, `lz4`, `zstd`, `redis`), `nodes` a part of what is
+//! measured (`window`), `nexmark` queries (`q1 q4`), and `parquet` sizes in millions of rows, to see what a row costs where there are
+//! more of them.
 
 mod commits;
 mod decode;
@@ -9,6 +10,7 @@ mod events;
 mod handler;
 mod nexmark;
 mod nodes;
+mod parquet;
 mod partitions;
 mod pipeline;
 mod process;
@@ -38,6 +40,7 @@ fn main() -> Result<()> {
         "serve",
         "spouts",
         "sources",
+        "parquet",
         "repo",
     ];
     if let [first, rest @ ..] = wanted.as_slice()
@@ -53,6 +56,7 @@ fn main() -> Result<()> {
     match wanted.as_slice() {
         [first, rest @ ..] if first == "nodes" => return runtime.block_on(nodes::run(rest)),
         [first, rest @ ..] if first == "nexmark" => return nexmark::run(rest),
+        [first, rest @ ..] if first == "parquet" => return parquet::run(rest),
         _ => {}
     }
     if let Some(unknown) = wanted.iter().find(|name| !all.contains(&name.as_str())) {
@@ -74,6 +78,7 @@ fn main() -> Result<()> {
             "serve" => serve::run()?,
             "spouts" => spouts::run()?,
             "sources" => sources::run(&runtime, &[])?,
+            "parquet" => parquet::run(&[])?,
             _ => pipeline::run()?,
         }
     }

@@ -6,11 +6,12 @@ use arrow::datatypes::SchemaRef;
 use spout_codec::UnknownField;
 use spout_data::{Batch, Counts, Messages, Span};
 use spout_node::Chain;
-use spout_producer::{Decoder, Member, SchemaGuard};
+use spout_producer::{Decoder, Fetched, Member, SchemaGuard};
 use tokio::sync::mpsc;
 
 use super::{
     About, LaneEvent, Shared, Slice,
+    ahead::{Ahead, Decoded},
     slices::{KEPT, Slices},
 };
 use crate::{
@@ -25,6 +26,8 @@ pub(super) struct Decoding {
     pub(super) member: Option<Member>,
     pub(super) chain: Chain,
     pub(super) fetched: mpsc::Receiver<Raw>,
+    /// What was fetched behind runs that are decoded ahead, and waits for them.
+    pub(super) held: Option<Next>,
     pub(super) shared: Shared,
 }
 
@@ -34,6 +37,16 @@ enum Run {
     Decoded(Vec<Batch>, Option<Slices>),
     /// It has fields that become columns: to be decoded again with them.
     Wider { messages: Messages, added: SchemaRef, unknown: Vec<UnknownField> },
+}
+
+/// What a lane has to do next.
+pub(super) enum Next {
+    /// As it was fetched.
+    Raw(Raw),
+    /// A run that was decoded ahead.
+    Decoded(Box<Decoded>),
+    /// There is nothing more.
+    End,
 }
 
 /// What is left to pass on of a run, and what keeps the columns as they are meanwhile.
@@ -49,19 +62,25 @@ impl Decoding {
     }
 
     async fn decode_all(&mut self) {
-        let mut waiting = VecDeque::new();
+        let (mut waiting, mut ahead) = (VecDeque::new(), Ahead::default());
         loop {
             let raw = match waiting.pop_front() {
                 Some(raw) => Ok(raw),
-                None => match self.fetched.recv().await {
-                    Some(Raw::Run(first, room)) if first.rows.is_none() && self.decoder.infers() => {
+                None => match self.next(&mut ahead).await {
+                    Next::Raw(Raw::Run(first, room)) if first.rows.is_none() && self.decoder.infers() => {
                         match self.settle((first, room), &mut waiting).await {
                             Ok(()) => continue,
                             Err(error) => Err(error),
                         }
                     }
-                    Some(raw) => Ok(raw),
-                    None => return,
+                    Next::Raw(raw) => Ok(raw),
+                    Next::Decoded(decoded) => {
+                        if !self.pass_decoded(*decoded).await {
+                            return;
+                        }
+                        continue;
+                    }
+                    Next::End => return,
                 },
             };
             if let (Some(member), Ok(Raw::Idle(partition, _) | Raw::Ended(partition))) = (&self.member, &raw) {
@@ -91,6 +110,55 @@ impl Decoding {
                 return;
             }
         }
+    }
+
+    /// What is next in order. Runs of which several wait are decoded ahead, each by its own decoder; whatever else comes waits for
+    /// these.
+    async fn next(&mut self, ahead: &mut Ahead) -> Next {
+        loop {
+            if ahead.is_empty()
+                && let Some(next) = self.held.take()
+            {
+                return next;
+            }
+            let raw = tokio::select! {
+                biased;
+                decoded = ahead.next(), if !ahead.is_empty() => return Next::Decoded(Box::new(decoded)),
+                raw = self.fetched.recv(), if self.held.is_none() && !ahead.is_full() => raw,
+            };
+            let columns = self.decoder.width().await;
+            self.held = match raw {
+                Some(Raw::Run(fetched, room)) if self.goes_ahead(&fetched, columns, ahead) => {
+                    ahead.start((fetched, room), &self.decoder).err().map(|(run, room)| Next::Raw(Raw::Run(run, room)))
+                }
+                Some(raw) => Some(Next::Raw(raw)),
+                None => Some(Next::End),
+            };
+        }
+    }
+
+    /// Whether a run is decoded ahead: it is one slice, and there are others, or one decoder would do as well.
+    fn goes_ahead(&self, fetched: &Fetched, columns: usize, ahead: &Ahead) -> bool {
+        let others = !ahead.is_empty() || !self.fetched.is_empty();
+        others
+            && fetched.rows.is_none()
+            && self.member.is_none()
+            && self.decoder.shares()
+            && Slices::is_one(&fetched.messages, columns)
+    }
+
+    /// Passes on a run that was decoded ahead; whether more is to come.
+    async fn pass_decoded(&mut self, decoded: Decoded) -> bool {
+        let event = self.decoded(decoded).await.unwrap_or_else(|error| LaneEvent::Failed(Box::new(error)));
+        let over = matches!(event, LaneEvent::Failed(_));
+        self.shared.events.send(event).is_ok() && !over
+    }
+
+    async fn decoded(&mut self, Decoded { run, moved, batch }: Decoded) -> Result<LaneEvent, Error> {
+        let batch = batch.map_err(|error| self.failed(error))?;
+        let guard = self.decoder.hold_schema().await;
+        let (event, _) = self.handled(run, moved, (vec![batch], None), guard).await?;
+        Ok(event)
     }
 
     /// Passes on what is left of a run, slice by slice; whether that was all of it.
@@ -148,10 +216,8 @@ impl Decoding {
         waiting: &mut VecDeque<Raw>,
     ) -> Result<Option<(LaneEvent, Rest)>, Error> {
         let guard = self.decoder.hold_schema().await;
-        let (jumped, awaited, moved) = (fetched.jump, fetched.awaited, fetched.moves());
-        let span = fetched.span.clone();
-        let partition = span.partition;
-        let (decoded, slices) = match fetched.rows.take() {
+        let (moved, span) = (fetched.moves(), fetched.span.clone());
+        let decoded = match fetched.rows.take() {
             Some(records) => {
                 let counts = Counts { messages: records.num_rows() as u64, ..Counts::default() };
                 (vec![Batch { span, counts, ..Batch::held(records) }], None)
@@ -166,7 +232,19 @@ impl Decoding {
                 }
             },
         };
-        let mut guard = guard;
+        self.handled((fetched, room), moved, decoded, guard).await.map(Some)
+    }
+
+    /// Passes the rows of a run through the handlers.
+    async fn handled(
+        &mut self,
+        (mut fetched, room): FetchedRun,
+        moved: bool,
+        (decoded, slices): (Vec<Batch>, Option<Slices>),
+        mut guard: SchemaGuard,
+    ) -> Result<(LaneEvent, Rest), Error> {
+        let (jumped, awaited) = (fetched.jump, fetched.awaited);
+        let partition = fetched.span.partition;
         let mut batches = Vec::new();
         for (at, mut batch) in decoded.into_iter().enumerate() {
             if at == 0 {
@@ -197,7 +275,7 @@ impl Decoding {
             }
             None => (None, None),
         };
-        Ok(Some((LaneEvent::Batches { partition, batches, more, about, room }, Rest { guard, slices })))
+        Ok((LaneEvent::Batches { partition, batches, more, about, room }, Rest { guard, slices }))
     }
 
     /// Decodes a run: all of it, or the first slices of a large one. Columns are added before any of it is passed on, so where

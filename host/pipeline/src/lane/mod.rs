@@ -1,6 +1,7 @@
 //! A lane fetches the messages of its partitions, decodes them and passes them through the stateless handlers, in two tasks
 //! so that they overlap.
 
+mod ahead;
 mod decoding;
 mod fetching;
 mod slices;
@@ -187,7 +188,7 @@ impl Lane {
         let fetching = Fetching { fetcher, found: more, hints: Arc::clone(&committed), raw, shared: shared.clone() };
         let passes_on = fetching.fetcher.passes_on();
         let fetches = owner::spawn(watched(shared.clone(), "the task that fetches", fetching.run()));
-        let decoding = Decoding { decoder, member, chain, fetched, shared: shared.clone() };
+        let decoding = Decoding { decoder, member, chain, fetched, held: None, shared: shared.clone() };
         owner::spawn(watched(shared.clone(), "the task that decodes", decoding.run()));
         Self { found, committed, last: passes_on.then_some(fetches) }
     }

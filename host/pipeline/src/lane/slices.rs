@@ -47,6 +47,11 @@ impl Slices {
         if left.len() < 2 { Err(messages) } else { Ok(Self { messages, span: span.clone(), left }) }
     }
 
+    /// Whether `messages` are one slice.
+    pub(super) fn is_one(messages: &Messages, columns: usize) -> bool {
+        ranges(messages, columns).len() < 2
+    }
+
     /// The next slice, and its part of the run: all but the last have an empty one at its start.
     pub(super) fn next(&mut self) -> Option<(Messages, Span)> {
         let range = self.left.pop_front()?;

@@ -311,6 +311,23 @@ impl Decoder {
         self.factory.evolves()
     }
 
+    /// Whether there may be others for the messages of its partition: it is running, and runs do not depend on what came before.
+    /// Instances of a plugin, and what waits for a registry, are one for each lane.
+    #[must_use]
+    pub fn shares(&self) -> bool {
+        let alone = match &self.factory.spec {
+            DecoderSpec::Native(native) => native.registry().is_some(),
+            DecoderSpec::Plugin(_) => true,
+        };
+        !alone && !self.evolves() && self.running.is_some()
+    }
+
+    /// Another one for messages of the same partition, where it [shares](Self::shares) them.
+    #[must_use]
+    pub fn another(&self) -> Option<Self> {
+        self.shares().then(|| Self { edition: self.edition, ..self.factory.decoder() })
+    }
+
     /// How many columns its rows have, nested ones included, as far as that is known.
     pub async fn width(&mut self) -> usize {
         if self.width.is_none() {
