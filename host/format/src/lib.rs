@@ -36,6 +36,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::parquet::{ParquetStream, with_views};
 pub use arrow_blocks::measured_arrow;
 pub use caught::{caught, caught_rows};
 pub use columns::{ColumnStatistics, less};

@@ -112,7 +112,12 @@ impl RowGroups {
         self.file.bytes_written() + self.open.as_ref().map_or(0, open)
     }
 
-    /// Ends the file.
+    /// The bytes that were written since they were last taken.
+    pub(super) fn taken(&mut self) -> Vec<u8> {
+        mem::take(self.file.inner_mut())
+    }
+
+    /// Ends the file; its bytes that were not taken.
     pub(super) fn finish(mut self) -> Result<(Vec<u8>, ParquetMetaData)> {
         self.end_group()?;
         let metadata = self.file.finish()?;

@@ -9,7 +9,7 @@ use ::arrow::{
         UInt64Array,
     },
     compute::concat_batches,
-    datatypes::{Field, Int64Type, Schema},
+    datatypes::{DataType, Field, Int64Type, Schema},
 };
 use spout_base::error::Coded;
 
@@ -146,4 +146,38 @@ fn parquet_statistics_are_exact() {
     check("ms", 1.into(), 1_700_000_000_123i64.into());
     check("uint64", 0.into(), u64::MAX.into());
     check("ns", 1.into(), 2.into());
+}
+
+/// Texts of a file that are read as views, some of them with a dictionary, some nested, with nanoseconds behind all.
+#[test]
+fn texts_are_read_as_views_where_they_are_asked_for_so() {
+    let texts = |n: i64| format!("a text of more than twelve bytes, {}", n * 7919 % 6007);
+    let few: ArrayRef = Arc::new(StringArray::from_iter((0..6000).map(|n| (n % 3 > 0).then(|| texts(n % 4)))));
+    let many: ArrayRef = Arc::new(StringArray::from_iter_values((0..6000).map(texts)));
+    let times: ArrayRef = Arc::new(TimestampNanosecondArray::from_iter_values(0..6000));
+    let columns = [("few", few, true), ("many", many, true), ("ns", times, true)];
+    let rows = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let mut writer = TableWriter::new(Format::Parquet, rows.schema()).unwrap();
+    writer.write(&rows).unwrap();
+    let file = writer.finish().unwrap();
+    let given = rows.schema();
+    let viewed = given.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+        _ => Arc::clone(field),
+    });
+    let viewed = SchemaRef::new(Schema::new(viewed.collect::<Vec<_>>()));
+    for wanted in [None, Some([0].as_slice()), Some([1, 2].as_slice())] {
+        let read = decode("it", Format::Parquet, &viewed, file.bytes.clone(), wanted).unwrap();
+        let read: Vec<_> = read.map(Result::unwrap).collect();
+        let schema = wanted.map_or_else(|| SchemaRef::clone(&viewed), |wanted| viewed.project(wanted).unwrap().into());
+        let read = concat_batches(&schema, &read).unwrap();
+        let asked = rows.project(wanted.unwrap_or(&[0, 1, 2])).unwrap();
+        for (there, asked) in read.columns().iter().zip(asked.columns()) {
+            assert_eq!(&convert(there, asked.data_type()).unwrap(), asked);
+        }
+    }
+    // Not turned into views afterwards: no text was copied out of its page.
+    let footer = ::parquet::arrow::arrow_reader::ArrowReaderMetadata::load(&file.bytes, Default::default()).unwrap();
+    let types = |schema: &Schema| schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
+    assert_eq!(types(with_views(footer, &viewed).schema())[..2], [DataType::Utf8View, DataType::Utf8View]);
 }

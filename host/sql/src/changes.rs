@@ -47,8 +47,8 @@ struct Side {
 impl Side {
     async fn read(store: &Store, reference: &Reference, below: Option<&str>) -> Result<Self, Error> {
         let (repo, commit) = store.recorded(reference).await?;
-        let tree = repo.tree(&commit).await?;
-        let files = rows(&tree, below.or(reference.path.as_deref()));
+        let mut tree = repo.tree(&commit).await?;
+        let files = rows(&mut tree, below.or(reference.path.as_deref()));
         Ok(Self { reference: reference.clone(), repo, tree, files })
     }
 
@@ -82,7 +82,7 @@ pub(super) async fn table(
         return Err(Error::ChangeColumn { reference: after.reference.to_string(), column: CHANGE });
     }
     let [mut before, mut after] =
-        [before, after].map(|side| Pieces::of(side.repo, side.tree, &side.files, partitions.clone(), verify));
+        [before, after].map(|side| Pieces::of(side.repo, side.tree, side.files, partitions.clone(), verify));
     leave_out_common(&mut before.list, &mut after.list);
     let [before, after] = [before, after].map(|pieces| Arc::new(RepoTable::of(SchemaRef::clone(&schema), pieces)));
     let plan = plan(&schema, before, after).map_err(failed)?;

@@ -25,6 +25,7 @@ mod scan;
 mod statement;
 mod table;
 mod text;
+mod views;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -40,6 +41,8 @@ pub use error::Error;
 use futures::{StreamExt, TryStreamExt};
 use spout_base::error::Coded as _;
 use spout_repo::{Reference, Store};
+
+use self::table::RepoTable;
 
 /// What of a file is compared with what was committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,16 +120,42 @@ async fn answer(store: &Store, sql: &str, at: &BTreeMap<String, Reference>, veri
     context.register_udf(text::text());
     let state = context.state();
     let asked = statement::read(&state, sql)?;
-    for (reference, table) in Box::pin(tables(store, &state, &asked, at, verify)).await? {
-        context.register_table(reference, table).map_err(failed)?;
+    let tables = Box::pin(tables(store, &state, &asked, at, verify)).await?;
+    let viewed = !tables.iter().any(|(_, table)| views::has_views(&table.schema()));
+    for (reference, table) in tables {
+        context.register_table(reference, table.provider(viewed)).map_err(failed)?;
     }
     let plan = context.state().statement_to_plan(asked.statement).await.map_err(failed)?;
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     read_only.verify_plan(&plan).map_err(|_| statement::not_a_query(sql))?;
     let frame = context.execute_logical_plan(plan).await.map_err(failed)?;
-    let schema = SchemaRef::new(frame.schema().as_arrow().clone());
     let rows = frame.execute_stream().await.map_err(failed)?;
-    Ok(Answer { schema, rows })
+    let rows = if viewed { views::as_stored(rows) } else { rows };
+    Ok(Answer { schema: rows.schema(), rows })
+}
+
+/// A table that a query asks for.
+enum Table {
+    OfRepo(RepoTable),
+    /// What a function of ours gives.
+    Made(Arc<dyn TableProvider>),
+}
+
+impl Table {
+    fn schema(&self) -> SchemaRef {
+        match self {
+            Self::OfRepo(table) => table.schema(),
+            Self::Made(table) => table.schema(),
+        }
+    }
+
+    /// What DataFusion reads; with texts as views where `viewed`.
+    fn provider(self, viewed: bool) -> Arc<dyn TableProvider> {
+        match self {
+            Self::OfRepo(table) => Arc::new(if viewed { table.viewed() } else { table }),
+            Self::Made(table) => table,
+        }
+    }
 }
 
 /// Every table that is asked for.
@@ -136,18 +165,18 @@ async fn tables(
     asked: &statement::Asked,
     at: &BTreeMap<String, Reference>,
     verify: Verify,
-) -> Result<Vec<(TableReference, Arc<dyn TableProvider>)>, Error> {
+) -> Result<Vec<(TableReference, Table)>, Error> {
     let repos = store.names().await?;
-    let mut tables: Vec<(TableReference, Arc<dyn TableProvider>)> = Vec::new();
+    let mut tables: Vec<(TableReference, Table)> = Vec::new();
     for reference in state.resolve_table_references(&asked.statement).map_err(failed)? {
         let name = match &reference {
             TableReference::Bare { table } => table.to_string(),
             other => return Err(names::unknown(&other.to_string(), &repos)),
         };
         if let Some(call) = asked.calls.get(&name) {
-            tables.push((reference, Box::pin(functions::call(store, call, verify)).await?));
+            tables.push((reference, Table::Made(Box::pin(functions::call(store, call, verify)).await?)));
         } else if !state.table_functions().contains_key(&name) {
-            tables.push((reference, Arc::new(names::find(store, &repos, &name, at, verify).await?)));
+            tables.push((reference, Table::OfRepo(names::find(store, &repos, &name, at, verify).await?)));
         }
     }
     Ok(tables)

@@ -20,20 +20,20 @@ pub(super) async fn find(
 ) -> Result<RepoTable, Error> {
     let (table, point) = name.split_once('@').map_or((name, None), |(table, point)| (table, Some(point)));
     if let Some(repo) = whole(table, repos)? {
-        let (reference, tree, repo) = open(store, repo, point, at).await?;
-        let files = rows(&tree, reference.path.as_deref());
+        let (reference, mut tree, repo) = open(store, repo, point, at).await?;
         let nothing = only_set_aside(&reference, &tree);
-        return RepoTable::new(repo, tree, &files, verify)?
+        let files = rows(&mut tree, reference.path.as_deref());
+        return RepoTable::new(repo, tree, files, verify)?
             .ok_or_else(|| nothing.unwrap_or_else(|| Error::NoTable { reference: reference.to_string() }));
     }
     let mut nothing = None;
     for (repo, rest) in parts(table, repos) {
-        let (reference, tree, repo) = open(store, repo, point, at).await?;
+        let (reference, mut tree, repo) = open(store, repo, point, at).await?;
         nothing = nothing.or_else(|| only_set_aside(&reference, &tree));
         let directory = directories(&tree).into_iter().find(|path| plain(path.trim_start_matches('/')) == rest);
         let Some(directory) = directory else { continue };
-        let files: Vec<_> = tables(&tree).filter(|file| is_below(file, &directory)).cloned().collect();
-        if let Some(table) = RepoTable::new(repo, tree, &files, verify)? {
+        let files = tree.take(|file| is_table(file) && is_below(file, &directory));
+        if let Some(table) = RepoTable::new(repo, tree, files, verify)? {
             return Ok(table);
         }
     }
@@ -66,12 +66,11 @@ async fn open(
     Ok((reference, tree, repo))
 }
 
-/// The table files below a directory, without what was set aside unless that is asked for.
-pub(super) fn rows(tree: &Tree, below: Option<&str>) -> Vec<FileEntry> {
+/// Takes out the table files below a directory, without what was set aside unless that is asked for.
+pub(super) fn rows(tree: &mut Tree, below: Option<&str>) -> Vec<FileEntry> {
     let below = below.unwrap_or("/");
     let set_aside = within(below, DEAD_LETTER);
-    let files = tables(tree).filter(|file| is_below(file, below));
-    files.filter(|file| set_aside || !is_below(file, DEAD_LETTER)).cloned().collect()
+    tree.take(|file| is_table(file) && is_below(file, below) && (set_aside || !is_below(file, DEAD_LETTER)))
 }
 
 pub(super) fn unknown(name: &str, repos: &[String]) -> Error {
@@ -112,7 +111,11 @@ fn parts<'a>(name: &str, repos: &'a [String]) -> Vec<(&'a str, String)> {
 }
 
 fn tables(tree: &Tree) -> impl Iterator<Item = &FileEntry> {
-    tree.files().filter(|file| file.format.is_some())
+    tree.files().filter(|file| is_table(file))
+}
+
+fn is_table(file: &FileEntry) -> bool {
+    file.format.is_some()
 }
 
 fn is_below(file: &FileEntry, directory: &str) -> bool {

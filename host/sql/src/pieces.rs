@@ -9,7 +9,7 @@ use datafusion::{
 };
 use spout_repo::{FileEntry, Piece, Repo, TableInfo, Tree};
 
-use super::{Verify, bounds::Bounds, partitions::Partitions};
+use super::{Verify, bounds::Bounds, partitions::Partitions, views::Viewed};
 
 /// One put of one file of a table.
 #[derive(Clone, Debug)]
@@ -41,19 +41,27 @@ impl fmt::Debug for Pieces {
 
 impl Pieces {
     /// Those of `files`.
-    pub(super) fn of(repo: Repo, tree: Tree, files: &[FileEntry], partitions: Partitions, verify: Verify) -> Self {
-        let pieces = files.iter().flat_map(|file| {
-            let values = partitions.values(&file.path);
-            file.pieces.iter().filter_map({
+    pub(super) fn of(repo: Repo, tree: Tree, files: Vec<FileEntry>, partitions: Partitions, verify: Verify) -> Self {
+        let pieces = files.into_iter().flat_map(|mut file| {
+            let (pieces, values) = (std::mem::take(&mut file.pieces), partitions.values(&file.path));
+            pieces.into_iter().filter_map({
                 let tree = &tree;
-                move |piece| {
-                    let (info, schema) = (piece.table.clone()?, SchemaRef::clone(tree.schema(piece)?));
-                    Some(TablePiece { file: bare(file), piece: piece.clone(), info, schema, values: values.clone() })
+                move |mut piece| {
+                    let schema = SchemaRef::clone(tree.schema(&piece)?);
+                    let info = piece.table.take()?;
+                    Some(TablePiece { file: file.clone(), piece, info, schema, values: values.clone() })
                 }
             })
         });
         let list = pieces.collect();
         Self { repo, tree, partitions, list, verify }
+    }
+
+    /// The same, read with their texts as views.
+    pub(super) fn viewed(mut self) -> Self {
+        let mut schemas = Viewed::default();
+        self.list.iter_mut().for_each(|piece| piece.schema = schemas.of(&piece.schema));
+        self
     }
 
     pub(super) fn len(&self) -> usize {
@@ -129,11 +137,6 @@ fn outermost<'a>(
         _ => best,
     });
     best.map_or(Precision::Absent, |best| Precision::Exact(best.clone()))
-}
-
-/// The file without its pieces.
-fn bare(file: &FileEntry) -> FileEntry {
-    FileEntry { path: file.path.clone(), sha256: String::new(), pieces: Vec::new(), ..*file }
 }
 
 /// `count` things as at most `parts` runs of about the same weight.

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use bytes::{Buf, Bytes, buf::Reader};
 use datafusion::physical_optimizer::pruning::PruningPredicate;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -23,7 +23,7 @@ use parquet::{
         reader::{ChunkReader, Length},
     },
 };
-use spout_format::measured_columns;
+use spout_format::{measured_columns, with_views};
 use spout_repo::Repo;
 
 use super::{Error, bounds::GroupStatistics};
@@ -52,14 +52,15 @@ pub(super) struct Groups {
 }
 
 impl Footer {
-    /// Reads the footer of the object `name`, which was committed with `size` bytes and `rows` rows. `None` if anything
+    /// Reads the footer of the object `name`, which was committed with `size` bytes and `rows` rows, to read `columns` of it as those
+    /// of `table` are. `None` if anything
     /// is not as it was committed: who then reads the whole file finds what.
     pub(super) async fn read(
         repo: &Repo,
         name: &str,
         size: u64,
         rows: u64,
-        columns: &[usize],
+        (table, columns): (&Schema, &[usize]),
     ) -> Result<Option<Self>, Error> {
         let mut from = size.saturating_sub(TAIL);
         // One byte more than there should be, so that a longer file is noticed.
@@ -71,7 +72,7 @@ impl Footer {
             }
             let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Skip);
             match reader.try_parse_sized(&tail, size) {
-                Ok(()) => break Ok(Self::of(reader, rows, columns, read)),
+                Ok(()) => break Ok(Self::of(reader, rows, (table, columns), read)),
                 Err(ParquetError::NeedMoreData(more)) if (more as u64) <= size && more > tail.len() => {
                     from = size - more as u64;
                     let Some(longer) = repo.part(name, from..size).await? else { return Ok(None) };
@@ -83,7 +84,12 @@ impl Footer {
         }
     }
 
-    fn of(mut reader: ParquetMetaDataReader, rows: u64, columns: &[usize], read: u64) -> Option<Self> {
+    fn of(
+        mut reader: ParquetMetaDataReader,
+        rows: u64,
+        (table, columns): (&Schema, &[usize]),
+        read: u64,
+    ) -> Option<Self> {
         let metadata = Arc::new(reader.finish().ok()?);
         let sound = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns).all(|chunk| {
             let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
@@ -92,7 +98,7 @@ impl Footer {
         if !sound || u64::try_from(metadata.file_metadata().num_rows()) != Ok(rows) {
             return None;
         }
-        let metadata = ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new()).ok()?;
+        let metadata = with_views(ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new()).ok()?, table);
         let mask = ProjectionMask::roots(metadata.parquet_schema(), columns.iter().copied());
         Some(Self { metadata, mask, read })
     }
@@ -292,7 +298,7 @@ mod tests {
     fn footer(file: &[u8], columns: &[usize]) -> Footer {
         let mut reader = ParquetMetaDataReader::new();
         reader.try_parse(&Bytes::copy_from_slice(file)).unwrap();
-        Footer::of(reader, 100, columns, 0).unwrap()
+        Footer::of(reader, 100, (&Schema::empty(), columns), 0).unwrap()
     }
 
     /// Parts of a file are read as its whole is: what a page says is compared with what it is, where it is read.

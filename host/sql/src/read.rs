@@ -166,10 +166,9 @@ impl Reader {
         if piece.info.format != Format::Parquet || blob.size < SMALL || self.pieces.verify == Verify::Whole || all {
             return None;
         }
-        let footer =
-            Footer::read(&self.pieces.repo, name, blob.size, piece.info.rows, &in_parquet(&piece.schema, &columns))
-                .await
-                .ok()??;
+        let wanted = in_parquet(&piece.schema, &columns);
+        let wanted = (piece.schema.as_ref(), wanted.as_slice());
+        let footer = Footer::read(&self.pieces.repo, name, blob.size, piece.info.rows, wanted).await.ok()??;
         self.counts.bytes.add(usize::try_from(footer.read).unwrap_or(0));
         let groups = footer.groups(&self.table, self.predicate.as_deref());
         let ranges = groups.kept.iter().flat_map(|&group| footer.ranges(group));

@@ -14,7 +14,7 @@ use datafusion::{
 };
 use spout_repo::{FileEntry, Repo, Tree};
 
-use super::{Error, Verify, bounds::FileStatistics, partitions::Partitions, pieces::Pieces, scan::Scan};
+use super::{Error, Verify, bounds::FileStatistics, partitions::Partitions, pieces::Pieces, scan::Scan, views::viewed};
 
 /// Rows of some files of a commit.
 #[derive(Debug)]
@@ -25,11 +25,11 @@ pub(super) struct RepoTable {
 
 impl RepoTable {
     /// The union of `files`; `None` if there are none.
-    pub(super) fn new(repo: Repo, tree: Tree, files: &[FileEntry], verify: Verify) -> Result<Option<Self>, Error> {
+    pub(super) fn new(repo: Repo, tree: Tree, files: Vec<FileEntry>, verify: Verify) -> Result<Option<Self>, Error> {
         if files.is_empty() {
             return Ok(None);
         }
-        let schema = tree.columns(files)?;
+        let schema = tree.columns(&files)?;
         let partitions = Partitions::of(files.iter().map(|file| file.path.as_str()), &schema);
         let schema = with_partitions(&schema, &partitions);
         let pieces = Pieces::of(repo, tree, files, partitions, verify);
@@ -39,6 +39,17 @@ impl RepoTable {
     /// The union of `pieces`, with columns that hold them all.
     pub(super) fn of(schema: SchemaRef, pieces: Pieces) -> Self {
         Self { schema, pieces: Arc::new(pieces) }
+    }
+
+    /// The same with its texts as views.
+    pub(super) fn viewed(self) -> Self {
+        match Arc::try_unwrap(self.pieces) {
+            Ok(pieces) => {
+                let schema = viewed(&self.schema, pieces.partitions.fields());
+                Self::of(schema, pieces.viewed())
+            }
+            Err(pieces) => Self { pieces, ..self },
+        }
     }
 
     /// What can be proven never to be true of a piece of which nothing more than its statistics is known.

@@ -41,7 +41,11 @@ impl ScalarUDFImpl for Text {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [value] = args.args.as_slice() else { return internal_err!("`text` takes one argument") };
-        let bytes = cast(&value.to_array(args.number_rows)?, &DataType::LargeBinary)?;
+        let value = value.to_array(args.number_rows)?;
+        if value.data_type().is_string() {
+            return Ok(ColumnarValue::Array(cast(&value, &DataType::Utf8View)?));
+        }
+        let bytes = cast(&value, &DataType::LargeBinary)?;
         let texts = bytes.as_binary::<i64>().iter().map(|bytes| bytes.map(String::from_utf8_lossy));
         Ok(ColumnarValue::Array(Arc::new(texts.collect::<StringViewArray>())))
     }

@@ -43,17 +43,9 @@ fn main() -> Result<()> {
         "parquet",
         "repo",
     ];
-    if let [first, rest @ ..] = wanted.as_slice()
-        && first == "repo"
-    {
-        return runtime.block_on(repo::run(rest));
-    }
-    if let [first, rest @ ..] = wanted.as_slice()
-        && first == "sources"
-    {
-        return sources::run(&runtime, rest);
-    }
     match wanted.as_slice() {
+        [first, rest @ ..] if first == "repo" => return runtime.block_on(repo::run(rest)),
+        [first, rest @ ..] if first == "sources" => return sources::run(&runtime, rest),
         [first, rest @ ..] if first == "nodes" => return runtime.block_on(nodes::run(rest)),
         [first, rest @ ..] if first == "nexmark" => return nexmark::run(rest),
         [first, rest @ ..] if first == "parquet" => return parquet::run(rest),

@@ -53,10 +53,8 @@ impl Tree {
     pub(crate) async fn of(state: &State) -> Result<Self, Error> {
         let mut tree = Self::new(&state.repo);
         tree.learn(&|| state.shown(), &state.schemas)?;
-        let mut files = state.files.scan("");
-        while let Some((_, entry)) = files.next().await? {
-            tree.insert(entry);
-        }
+        let files = state.files.all().await?.into_values().filter_map(FileEntry::of_entry);
+        tree.files = files.map(|file| (file.path.clone(), file)).collect();
         if let Some(commit) = &state.head.commit {
             tree.commit.clone_from(&commit.header.id);
         }
@@ -100,6 +98,21 @@ impl Tree {
     pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a FileEntry> {
         let directory = format!("{}/", prefix.trim_end_matches('/'));
         self.files.values().filter(move |file| file.path == prefix || file.path.starts_with(&directory))
+    }
+
+    /// Takes out the files that are `wanted`, sorted by path; what is known of their columns stays.
+    pub fn take(&mut self, wanted: impl Fn(&FileEntry) -> bool) -> Vec<FileEntry> {
+        let mut taken = Vec::with_capacity(self.files.len());
+        let left = std::mem::take(&mut self.files).into_iter().filter_map(|(path, file)| {
+            if wanted(&file) {
+                taken.push(file);
+                None
+            } else {
+                Some((path, file))
+            }
+        });
+        self.files = left.collect();
+        taken
     }
 
     /// The file at `path`.

@@ -112,6 +112,28 @@ impl<V: Value> Index<V> {
         merge::Scan::starting(self.layers().map(Arc::as_ref), &self.segments, prefix, from)
     }
 
+    /// All live entries, in order: what a scan gives, without keeping pages for whoever looks again.
+    pub(crate) async fn all(&self) -> Result<BTreeMap<String, V>, Error> {
+        let mut all: BTreeMap<String, V> = BTreeMap::new();
+        let lay = |all: &mut BTreeMap<String, V>, key: String, value: V| {
+            let older = if value.stands_alone() { None } else { all.remove(&key) };
+            all.insert(key, older.into_iter().fold(value, V::over));
+        };
+        for segment in self.segments.list() {
+            let entries = self.segments.entries(segment).await?;
+            if all.is_empty() {
+                all = entries.into_iter().collect();
+            } else {
+                entries.into_iter().for_each(|(key, value)| lay(&mut all, key, value));
+            }
+        }
+        for layer in self.layers() {
+            layer.iter().for_each(|(key, value)| lay(&mut all, key.clone(), value.clone()));
+        }
+        all.retain(|_, value| value.is_live());
+        Ok(all)
+    }
+
     /// Everything in segments from here on: what a checkpoint writes down. `None` where nothing is above the segments.
     pub(crate) fn pending(&self) -> Option<Layer<V>> {
         let mut sum = Layer::new();

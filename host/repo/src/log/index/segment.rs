@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use spout_base::clock;
 use spout_format::sha256;
@@ -20,6 +21,9 @@ use crate::{
 
 /// Entries of a page; a lookup reads one. Few in tests, so that they meet many.
 const PAGE: usize = if cfg!(test) { 3 } else { 64 };
+/// Bytes of pages that are read together where all of them are, and how many times that is on its way.
+const TOGETHER: u64 = if cfg!(test) { 1 << 10 } else { 256 << 10 };
+const AHEAD: usize = 4;
 /// Pages kept in memory by one reader.
 const CACHED: usize = 512;
 
@@ -41,6 +45,9 @@ pub(crate) struct Segment {
     /// What the table must hash to.
     sha256: String,
 }
+
+/// What is wrong with bytes that were exchanged.
+const UNLIKE: &str = "its bytes do not match their hash";
 
 /// A page as the table of pages knows it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -123,6 +130,38 @@ impl<V: Value> Segments<V> {
         Ok(Some(page))
     }
 
+    /// All entries of a segment, in order. Its pages are not kept.
+    pub(super) async fn entries(&self, segment: &Segment) -> Result<Vec<(String, V)>, Error> {
+        let table = self.table(segment).await?;
+        let runs = stream::iter(together(&table)).map(|pages| self.pages(segment, pages)).buffered(AHEAD);
+        let mut all = Vec::with_capacity(table.len() * PAGE);
+        let mut runs = std::pin::pin!(runs);
+        while let Some(mut entries) = runs.try_next().await? {
+            all.append(&mut entries);
+        }
+        Ok(all)
+    }
+
+    /// The entries of pages that lie one behind the other, parsed on a thread that may be kept busy.
+    async fn pages(&self, segment: &Segment, pages: Vec<PageAt>) -> Result<Vec<(String, V)>, Error> {
+        let (Some(first), Some(last)) = (pages.first(), pages.last()) else { return Ok(Vec::new()) };
+        let (from, to) = (first.at, last.at.saturating_add(last.size));
+        let bytes = self.objects.read_range(&self.layout.object(&segment.object), from..to).await?;
+        let bytes = bytes.ok_or_else(|| self.damaged(segment, &"it is missing"))?;
+        let parsing = tokio::task::spawn_blocking(move || {
+            let mut entries = Vec::with_capacity(pages.len() * PAGE);
+            for page in pages {
+                let own = usize::try_from(page.at - from).ok().zip(usize::try_from(page.size).ok());
+                let own = own.and_then(|(at, size)| bytes.get(at..at.checked_add(size)?));
+                let own = own.filter(|own| sha256(own) == page.sha256).ok_or(UNLIKE)?;
+                entries.append(&mut serde_json::from_slice::<Vec<_>>(own).map_err(|source| source.to_string())?);
+            }
+            Ok::<_, String>(entries)
+        });
+        let parsed = parsing.await.unwrap_or_else(|ended| Err(ended.to_string()));
+        parsed.map_err(|reason| self.damaged(segment, &reason))
+    }
+
     async fn table(&self, segment: &Segment) -> Result<Arc<Vec<PageAt>>, Error> {
         if let Some(table) = self.cache().tables.get(&segment.object) {
             return Ok(Arc::clone(table));
@@ -139,11 +178,7 @@ impl<V: Value> Segments<V> {
         let path = self.layout.object(&segment.object);
         let bytes = self.objects.read_range(&path, at..at + size).await?;
         let bytes = bytes.ok_or_else(|| self.damaged(segment, &"it is missing"))?;
-        if sha256(&bytes) == hash {
-            Ok(bytes)
-        } else {
-            Err(self.damaged(segment, &"its bytes do not match their hash"))
-        }
+        if sha256(&bytes) == hash { Ok(bytes) } else { Err(self.damaged(segment, &UNLIKE)) }
     }
 
     fn damaged(&self, segment: &Segment, reason: &dyn ToString) -> Error {
@@ -162,6 +197,22 @@ impl<V: Value> Segments<V> {
         self.objects.create_fresh(Step::Segment, &self.layout.object(&segment.object), body).await?;
         Ok(segment)
     }
+}
+
+/// The pages of a table, as many at a time as are read together.
+fn together(table: &[PageAt]) -> Vec<Vec<PageAt>> {
+    let mut runs: Vec<Vec<PageAt>> = Vec::new();
+    let mut end = 0;
+    for page in table {
+        match runs.last_mut() {
+            Some(run) if page.at >= end && run.first().is_some_and(|first| page.at - first.at < TOGETHER) => {
+                run.push(page.clone());
+            }
+            _ => runs.push(vec![page.clone()]),
+        }
+        end = page.at.saturating_add(page.size);
+    }
+    runs
 }
 
 /// A segment being put together.

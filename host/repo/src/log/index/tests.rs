@@ -104,6 +104,8 @@ async fn run(ops: Vec<Op>) {
         all.insert(key, value.letters);
     }
     assert_eq!(all, model);
+    let whole = index.all().await.unwrap().into_iter().map(|(key, value)| (key, value.letters));
+    assert_eq!(whole.collect::<BTreeMap<_, _>>(), model);
     for key in (0..40).map(|key| format!("/{}/{key}", key % 3)) {
         let found = index.get(&key).await.unwrap().map(|value| value.letters);
         assert_eq!(found.as_ref(), model.get(&key), "{key}");
