@@ -101,6 +101,29 @@ int32_t spout_receive(spout_connection *connection, void *into, size_t room, uin
 bool spout_send_secret(spout_connection *connection, const char *name, uint32_t within_ms);
 void spout_close(spout_connection *connection); /* NULL is none. */
 
+/* Secrets that the spec grants by name, which a plugin uses and does not see: the host makes what they prove. What fails has said why. */
+typedef struct spout_secret spout_secret;
+spout_secret *spout_secret_named(const char *name); /* NULL if there is none. */
+void spout_secret_drop(spout_secret *secret);       /* NULL is none. */
+/* How a secret is written: as it is, as a text of JSON with its quotes, or as the base64 of `before` and the secret behind it, as in
+   HTTP's Basic; the others have no `before`. */
+typedef enum { SPOUT_SECRET_RAW, SPOUT_SECRET_JSON, SPOUT_SECRET_BASE64 } spout_secret_form;
+uint32_t spout_secret_length(const spout_secret *secret, spout_secret_form form, spout_text before);
+/* Has the host write it to a connection to an endpoint, and to no other. */
+bool spout_secret_send(const spout_secret *secret, spout_connection *connection, spout_secret_form form, spout_text before, uint32_t within_ms);
+/* Proofs have 32 bytes with SHA-256 and 64 with SHA-512. */
+typedef enum { SPOUT_SHA256, SPOUT_SHA512 } spout_hash;
+/* The HMAC of `data` with the secret as its key; how many bytes it has. */
+size_t spout_secret_hmac(const spout_secret *secret, spout_hash hash, const void *data, size_t length, uint8_t hmac[64]);
+/* The client's proof after RFC 5802, and what the server has to answer; how many bytes each has, 0 if it fails. */
+size_t spout_secret_scram(const spout_secret *secret, spout_hash hash, spout_text salt, uint32_t iterations, spout_text auth_message,
+                          uint8_t proof[64], uint8_t server_signature[64]);
+/* The signature after AWS's version 4, as 64 hexadecimal digits and a zero; `date` is its day, as in 20261127. */
+void spout_secret_sign_v4(const spout_secret *secret, const char *date, const char *region, const char *service, spout_text string_to_sign,
+                          char signature[65]);
+/* The secret itself, where the spec says `reveal: true`: to be freed. NULL if it does not. */
+char *spout_secret_reveal(const spout_secret *secret, size_t *length);
+
 /* Messages that a source makes, offsets rising; spout_message_… says more of the last one. */
 typedef struct spout_messages spout_messages;
 void spout_message(spout_messages *messages, uint64_t offset, const void *payload, size_t length);

@@ -44,10 +44,9 @@ pub(crate) fn next(writer: &BranchWriter) -> Option<u64> {
 /// Partition 0 moves by one.
 pub(crate) fn advance(from: Option<u64>) -> Advance {
     let to = PartitionMarker {
-        producer: String::new(),
         label: "p".into(),
         position: Position::at(from.unwrap_or(0) + 1),
-        ended: false,
+        ..PartitionMarker::default()
     };
     Advance { steps: [(PartitionId::default(), Step { from, to, jumped: None })].into() }
 }

@@ -29,7 +29,7 @@ fn site() -> Result<Site> {
 }
 
 /// A place whose builds find componentize-py; none where it cannot be had.
-fn with_python() -> Result<Option<Site>> {
+pub(crate) fn with_python() -> Result<Option<Site>> {
     let Some(python) = venv::python(&[COMPONENTIZE])? else { return Ok(None) };
     let mut site = site()?;
     site.environment.push(("COMPONENTIZE_PY", python.with_file_name("componentize-py").display().to_string()));
@@ -37,7 +37,7 @@ fn with_python() -> Result<Option<Site>> {
 }
 
 /// A place whose builds find a C compiler for wasm32; none where it cannot be had.
-fn with_c() -> Result<Option<Site>> {
+pub(crate) fn with_c() -> Result<Option<Site>> {
     let Some(python) = venv::python(&[ZIG])? else { return Ok(None) };
     let mut site = site()?;
     site.environment.push(("SPOUT_CC", format!("{} -m ziglang cc -target wasm32-wasi", python.display())));
@@ -45,7 +45,7 @@ fn with_c() -> Result<Option<Site>> {
 }
 
 /// A copy of an example, in which a build may write.
-fn copied(site: &Site, example: &str) -> Result<PathBuf> {
+pub(crate) fn copied(site: &Site, example: &str) -> Result<PathBuf> {
     let from = root().join("examples/plugins").join(example);
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
@@ -57,7 +57,7 @@ fn copied(site: &Site, example: &str) -> Result<PathBuf> {
 }
 
 /// The tests of a Python project, in plain Python.
-fn unittest(dir: &Path) -> Result<()> {
+pub(crate) fn unittest(dir: &Path) -> Result<()> {
     let output = Command::new("python3")
         .args(["-m", "unittest"])
         .current_dir(dir)

@@ -51,6 +51,7 @@ mod per_file;
 mod postgres;
 mod power_loss;
 mod producers;
+mod proofs;
 mod races;
 mod readers;
 mod real_input;

@@ -217,6 +217,41 @@ fn a_poison_message_is_a_letter_or_stops_and_is_skipped() -> Result<()> {
 }
 
 #[test]
+fn a_poison_message_behind_others_that_are_not_committed_is_skipped_and_they_are_read() -> Result<()> {
+    let skip = |place: &Troubled, offset: &str| -> Result<String> {
+        let skip = ["pipeline", "skip", "e", "--partition", "0", "--offset", offset, "--why", "no good"];
+        let sought = place.site.json(&[&skip[..], &["--spec", "e.yaml"]].concat())?.remove(0);
+        Ok(sought["made"]["reason"].as_str().unwrap_or_default().to_owned())
+    };
+    let place = Troubled::new("", "errors: {decode: fail}\ncommit: {flush: {rows: 1000, time: 1h}}")?;
+    place.script("partition 0 0 2\n")?;
+    place.site.ok(&["run", "e.yaml", "--until", "idle"])?;
+    // One and another that no decoder takes, behind messages that are lost again each time.
+    place.script("partition 0 0 9\npoison 0 4\npoison 0 7\n")?;
+    place.site.fails(&["run", "e.yaml", "--until", "idle"], 1, &["error[E0703]", "offset 4"])?;
+    place.rows(2)?;
+    ensure!(skip(&place, "4")? == "seek: skip offsets 4 to 4 of partition 0: no good");
+    place.site.fails(&["run", "e.yaml", "--until", "idle"], 1, &["error[E0703]", "offset 7"])?;
+    skip(&place, "7")?;
+    let waiting = place.site.json(&["marker", "show", "e"])?.remove(0).to_string();
+    ensure!(waiting.contains(r#""passing":[{"from":4,"offset":5},{"from":7,"offset":8}]"#), "{waiting}");
+    place.site.ok(&["run", "e.yaml", "--until", "idle"])?;
+    place.rows(7)?;
+    let done = place.site.json(&["marker", "show", "e"])?.remove(0).to_string();
+    ensure!(!done.contains("passing"), "{done}");
+    // One that crashes the source where it is fetched, with those before it.
+    place.script("partition 0 0 20\ncrash 0 15\nslow 0\n")?;
+    place.site.fails(&["run", "e.yaml", "--until", "idle"], 1, &["over 15", "partition 0"])?;
+    skip(&place, "15")?;
+    place.site.ok(&["run", "e.yaml", "--until", "idle"])?;
+    place.rows(17)?;
+    ensure!(place.site.number("select count(*) from e where n in (4, 7, 15)", None)? == 0);
+    // Who goes back to it meets it.
+    skip(&place, "30").err().filter(|error| error.to_string().contains("E0921")).context("there is no offset 30")?;
+    place.site.ok(&["fsck", "--deep"]).map(drop)
+}
+
+#[test]
 fn a_source_is_told_of_the_last_commit_before_a_stop() -> Result<()> {
     for (ending, script) in [("ended", "partition 0 0 5\nended 0\n"), ("idle", "partition 0 0 5\n")] {
         let place = Troubled::new("", "commit: {flush: {rows: 1000, time: 1h}}")?;

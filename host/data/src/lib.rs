@@ -28,7 +28,7 @@ pub use aside::Aside;
 pub use batch::{Batch, Origins};
 pub use counts::{Counts, UnknownKeys};
 pub use dead_letter::{DeadLetter, Holds, Letters, Wrong};
-pub use marker::{Advance, Marker, PartitionMarker, Step};
+pub use marker::{Advance, Marker, PartitionMarker, Passing, Step};
 pub use message::{Blobs, Header, Messages, OVERHEAD};
 pub use offset::{PartitionId, Position, Span};
 pub use part::Part;

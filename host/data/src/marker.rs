@@ -21,6 +21,35 @@ pub struct PartitionMarker {
     /// The source said that no message will ever follow.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ended: bool,
+    /// What is passed over where it is reached, because somebody said so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passing: Vec<Passing>,
+}
+
+/// Offsets that are passed over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passing {
+    /// The first of them.
+    pub from: u64,
+    /// Where the partition goes on behind them.
+    #[serde(flatten)]
+    pub to: Position,
+}
+
+impl Passing {
+    /// Whether an offset is one of them.
+    #[must_use]
+    pub fn has(&self, offset: u64) -> bool {
+        (self.from..self.to.offset).contains(&offset)
+    }
+}
+
+impl PartitionMarker {
+    /// What is still to be passed over where the partition goes on at `offset`.
+    #[must_use]
+    pub fn passing_from(&self, offset: u64) -> Vec<Passing> {
+        self.passing.iter().filter(|one| one.to.offset > offset).cloned().collect()
+    }
 }
 
 /// Where each partition goes on after a commit. Cheap to copy, however many there are.

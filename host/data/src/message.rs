@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use spout_codec::{Attribute, Input, NO_TIME};
 
+use crate::Passing;
+
 /// What a message takes besides its bytes, at most: its bound, offset, partition and time, and a place in each list that says
 /// which row or dead letter came from it. Whoever counts bytes counts so many for each message, or millions of empty ones
 /// would be nothing.
@@ -228,6 +230,23 @@ impl Messages {
         }
         let attribute = |attribute: Attribute| Attribute { first: moved(attribute.first), ..attribute };
         self.attributes.extend(more.attributes.into_iter().map(attribute));
+    }
+
+    /// Those without the ones that `passed` has.
+    #[must_use]
+    pub fn without(self, passed: &[Passing]) -> Self {
+        let goes = |offset: &u64| passed.iter().any(|one| one.has(*offset));
+        if !self.offsets.iter().any(goes) {
+            return self;
+        }
+        let (mut left, mut at) = (Self::default(), 0);
+        for run in self.offsets.chunk_by(|one, other| goes(one) == goes(other)) {
+            if run.first().is_some_and(|first| !goes(first)) {
+                left.append(self.slice(at..at + run.len()));
+            }
+            at += run.len();
+        }
+        left
     }
 
     /// A copy of the messages in `range`, for finding the one that a plugin cannot bear.

@@ -126,6 +126,7 @@ mod tests {
             label: offset.to_string(),
             position: Position::at(offset),
             ended: false,
+            passing: Vec::new(),
         }
     }
 

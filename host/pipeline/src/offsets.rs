@@ -40,7 +40,8 @@ impl Offsets {
     fn marked(&self, partition: PartitionId, position: Position, ended: bool) -> PartitionMarker {
         let label = self.labels.get(&partition).cloned().unwrap_or_default();
         let producer = self.producers.get(&partition.producer).cloned().unwrap_or_default();
-        PartitionMarker { producer, label, position, ended }
+        let passing = self.of(partition).map(|known| known.passing_from(position.offset)).unwrap_or_default();
+        PartitionMarker { producer, label, position, ended, passing }
     }
 
     /// Learns the source's name for `partition`.
@@ -87,6 +88,8 @@ impl Offsets {
 
 #[cfg(test)]
 mod tests {
+    use spout_data::Passing;
+
     use super::*;
 
     #[test]
@@ -106,6 +109,18 @@ mod tests {
         assert_eq!((ended(7), ended(8)), (Some((true, 9)), Some((true, 2))));
         assert_eq!(offsets.with_ends(&[]).as_ref(), offsets.marker());
         assert!(second.gap(&first.apply(&Marker::default())).is_none());
+    }
+
+    #[test]
+    fn what_is_to_be_passed_over_is_kept_until_it_was() {
+        let passing = |from: u64| Passing { from, to: Position::at(from + 1) };
+        let entry = PartitionMarker { passing: vec![passing(3), passing(8)], ..PartitionMarker::default() };
+        let mut offsets =
+            Offsets::new(Marker { partitions: [(0.into(), entry)].into_iter().collect() }, BTreeMap::new());
+        for (next, left) in [(3, vec![passing(3), passing(8)]), (4, vec![passing(8)]), (9, Vec::new())] {
+            offsets.move_on(0.into(), Position::at(next), false, None);
+            assert_eq!(offsets.cut().steps[&0.into()].to.passing, left, "{next}");
+        }
     }
 
     #[test]

@@ -38,7 +38,8 @@ impl Parts {
             let found = reading.seek(&own(marker, number), goal).await.map_err(failed)?;
             entries.partitions.extend(found.into_iter().map(|found| {
                 let (producer, label) = (input.name.clone(), found.label);
-                let entry = PartitionMarker { producer, label, position: found.start, ended: false };
+                let entry =
+                    PartitionMarker { producer, label, position: found.start, ended: false, passing: Vec::new() };
                 (PartitionId { producer: number, ..found.partition }, entry)
             }));
         }

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_data::{Counts, Marker, Messages, PartitionId, Position, Provenance, Span};
+use spout_data::{Counts, Marker, Messages, PartitionId, Passing, Position, Provenance, Span};
 use spout_plugin::Progress;
 use spout_repo::OpenCommit;
 
@@ -23,6 +23,8 @@ pub struct Found {
     pub start: Position,
     /// The offset that the last commit ends at; `None` if no commit has seen the partition.
     pub committed: Option<u64>,
+    /// What is passed over where it is reached, as a marker says.
+    pub passing: Vec<Passing>,
 }
 
 impl Found {
@@ -35,6 +37,7 @@ impl Found {
             label: label.to_owned(),
             start: entry.map(|entry| entry.position.clone()).unwrap_or_default(),
             committed: entry.map(|entry| entry.position.offset),
+            passing: Vec::new(),
         }
     }
 }

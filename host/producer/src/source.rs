@@ -90,6 +90,11 @@ pub trait SourceSpec: Debug + Send + Sync {
         Some(("framing", self.framing()?.csv()?))
     }
 
+    /// Whether offsets can be passed over where they are reached: its messages come by partition, each at its own.
+    fn passes_over(&self) -> bool {
+        false
+    }
+
     /// Whether it may say one day that nothing will ever follow.
     fn may_end(&self) -> bool {
         true

@@ -243,7 +243,13 @@ mod tests {
     fn what_is_not_known_is_said_to_be_unknown() {
         let standings = Standings::default();
         assert_eq!(standings.lag(), None, "no partition");
-        let found = Found { partition: 3.into(), label: "c".into(), start: Position::at(7), committed: Some(7) };
+        let found = Found {
+            partition: 3.into(),
+            label: "c".into(),
+            start: Position::at(7),
+            committed: Some(7),
+            passing: Vec::new(),
+        };
         standings.open(&found, "", 1);
         assert_eq!(standings.lag(), None, "nobody was asked");
         standings.fetched(&fetched(9, None, &[]));

@@ -1,4 +1,4 @@
-"""Connections that the host makes, and secrets that it writes to them. Outside a host, in tests, connections are sockets without TLS."""
+"""Connections that the host makes, and secrets that it uses. Outside a host, in tests, connections are sockets without TLS."""
 
 from .errors import Fatal, Retriable
 
@@ -38,10 +38,63 @@ class _Sockets:
     def close(self, connection):
         connection.close()
 
-    def send_secret(self, name, connection, timeout):
+    def secret(self, name):
         import os
 
-        self.write(connection, os.environb[name.encode()], timeout)
+        value = os.environb.get(name.encode())
+        if value is None:
+            raise Fatal(f"there is no secret {name}", "net.invalid")
+        return _Known(value)
+
+    def send_secret(self, secret, connection, form, timeout):
+        rest = secret.written(form)
+        while rest:
+            rest = rest[self.write(connection, rest, timeout):]
+
+
+class _Known:
+    """A secret of a test, which answers as the host does."""
+
+    def __init__(self, value):
+        self._value = value
+
+    def written(self, form):
+        import base64
+        import json
+
+        if isinstance(form, bytes):
+            return base64.b64encode(form + self._value)
+        return json.dumps(self._value.decode(), ensure_ascii=False).encode() if form == "json" else self._value
+
+    def length(self, form):
+        return len(self.written(form))
+
+    def hmac(self, hash, data):
+        import hmac
+
+        return hmac.digest(self._value, data, hash)
+
+    def scram(self, hash, salt, iterations, message):
+        import hashlib
+        import hmac
+
+        if not 4096 <= iterations <= 1_000_000:
+            raise Fatal(f"the server asks for {iterations} rounds of SCRAM; 4096 to 1000000 are made", "net.invalid")
+        salted = hashlib.pbkdf2_hmac(hash, self._value, salt, iterations)
+        key, server = hmac.digest(salted, b"Client Key", hash), hmac.digest(salted, b"Server Key", hash)
+        signature = hmac.digest(hashlib.new(hash, key).digest(), message, hash)
+        return bytes(one ^ other for one, other in zip(key, signature)), hmac.digest(server, message, hash)
+
+    def sign_v4(self, date, region, service, text):
+        import hmac
+
+        key = b"AWS4" + self._value
+        for part in (date, region, service, "aws4_request", text):
+            key = hmac.digest(key, part.encode(), "sha256")
+        return key.hex()
+
+    def reveal(self):
+        return self._value
 
 
 _host = _Sockets()
@@ -81,7 +134,7 @@ class Connection:
 
     def send_secret(self, name, timeout=None):
         """Has the host write the secret of this name, which the plugin does not see; to an endpoint, and to no other."""
-        _host.send_secret(name, self._connected(), self._time(timeout))
+        Secret(name).send(self, timeout=timeout)
 
     def close(self):
         """Ends it."""
@@ -96,3 +149,58 @@ class Connection:
 
     def _time(self, timeout):
         return self.timeout if timeout is None else timeout
+
+
+class Secret:
+    """A secret that the spec grants by this name, which the plugin uses and does not see: the host makes what it proves.
+
+    `hash` is "sha256" or "sha512". Outside a host, in tests, it is a variable of the environment.
+    """
+
+    def __init__(self, name):
+        self.name, self._secret = name, _host.secret(name)
+
+    def __repr__(self):
+        return f"Secret({self.name!r})"
+
+    def __len__(self):
+        return self.length()
+
+    def length(self, form="raw"):
+        """How many bytes it has when it is written in this form."""
+        return self._secret.length(_form(form))
+
+    def send(self, connection, form="raw", timeout=None):
+        """Has the host write it to a connection to an endpoint, and to no other: "raw", as a text of "json" with its quotes, or, where
+        `form` is bytes, as the base64 of these and the secret behind them (`b"user:"` for HTTP's Basic)."""
+        _host.send_secret(self._secret, connection._connected(), _form(form), connection._time(timeout))
+
+    def hmac(self, data, hash="sha256"):
+        """The HMAC of `data` with the secret as its key."""
+        return self._secret.hmac(_hash(hash), bytes(data))
+
+    def scram(self, salt, iterations, auth_message, hash="sha256"):
+        """The client's proof after RFC 5802, and the signature that the server has to answer with."""
+        return self._secret.scram(_hash(hash), bytes(salt), iterations, bytes(auth_message))
+
+    def sign_v4(self, date, region, service, string_to_sign):
+        """The signature after AWS's version 4, in hexadecimal digits; `date` is its day, as in "20261127"."""
+        return self._secret.sign_v4(date, region, service, string_to_sign)
+
+    def reveal(self):
+        """The secret itself, as bytes, where the spec says `reveal: true`; otherwise `Fatal`."""
+        return bytes(self._secret.reveal())
+
+
+def _form(form):
+    if form in ("raw", "json"):
+        return form
+    if isinstance(form, (bytes, bytearray)):
+        return bytes(form)
+    raise ValueError(f"a secret is written as 'raw', as 'json', or behind bytes, and not as {form!r}")
+
+
+def _hash(hash):
+    if hash not in ("sha256", "sha512"):
+        raise ValueError(f"a hash is 'sha256' or 'sha512', and not {hash!r}")
+    return hash

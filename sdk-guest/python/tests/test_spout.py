@@ -1,5 +1,6 @@
 """The package in plain Python: columns there and back, settings, faults, state."""
 
+import base64
 import datetime as dt
 import json
 import os
@@ -13,8 +14,8 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 from spout import (
-    ConfigError, Connection, Decoder, Fatal, Fault, Fetched, Handler, Limits, Message, Position, Retriable, Source, Transformer, add, new,
-    settings, take, testing, types,
+    ConfigError, Connection, Decoder, Fatal, Fault, Fetched, Handler, Limits, Message, Position, Retriable, Secret, Source, Transformer, add,
+    new, settings, take, testing, types,
 )
 from spout.columns import bits, decode, flags, table
 from spout.message import parts
@@ -288,8 +289,33 @@ class Commits(unittest.TestCase):
                 connection.recv(timeout=0.01)
         self.assertRaises(Fatal, connection.recv)
         listener.close()
+        self.assertRaises(Fatal, Secret, "nobody")
         with self.assertRaises(Retriable):
             Connection("127.0.0.1:1")
+
+    def test_secrets_prove_what_the_specifications_say(self):
+        os.environ["password"] = "pencil"
+        secret = Secret("password")
+        # The example of RFC 7677.
+        first = "n=user,r=rOprNGfwEbeRWgbNEkqO"
+        server = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+        message = f"{first},{server},c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+        proof, signature = secret.scram(base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096, message.encode())
+        self.assertEqual(base64.b64encode(proof), b"dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
+        self.assertEqual(base64.b64encode(signature), b"6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
+        self.assertRaises(Fatal, secret.scram, b"", 1, b"")
+        self.assertEqual((len(secret), secret.length("json"), secret.length(b"u:"), secret.reveal()), (6, 8, 12, b"pencil"))
+        self.assertRaises(ValueError, secret.hmac, b"", "md5")
+        self.assertRaises(ValueError, secret.length, "hex")
+        self.assertNotIn("pencil", repr(secret))
+        # The example of RFC 4231, and that of Amazon's documentation.
+        os.environ["jefe"] = "Jefe"
+        self.assertEqual(Secret("jefe").hmac(b"what do ya want for nothing?").hex(),
+                         "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")
+        os.environ["aws"] = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+        text = "AWS4-HMAC-SHA256\n20130524T000000Z\n20130524/us-east-1/s3/aws4_request\n7344ae5b7ee6c3e7e6b0fe0640412a37625d1fbfff95c48bbb2dc43964946972"
+        self.assertEqual(Secret("aws").sign_v4("20130524", "us-east-1", "s3", text),
+                         "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41")
 
 
 if __name__ == "__main__":

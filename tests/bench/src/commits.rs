@@ -74,8 +74,7 @@ fn bare_create(dir: &std::path::Path, n: u64, bytes: &[u8]) -> Result<Duration> 
 }
 
 fn meta(n: u64) -> CommitMeta {
-    let to =
-        PartitionMarker { producer: String::new(), label: "p".into(), position: Position::at(n + 1), ended: false };
+    let to = PartitionMarker { label: "p".into(), position: Position::at(n + 1), ..PartitionMarker::default() };
     let step = Step { from: (n > 0).then_some(n), to, jumped: None };
     CommitMeta {
         pipeline: "bench".into(),

@@ -69,10 +69,9 @@ fn rows(first: u64, count: usize) -> Result<RecordBatch> {
 
 fn meta(from: Option<u64>) -> CommitMeta {
     let to = PartitionMarker {
-        producer: String::new(),
         label: "p".into(),
         position: Position::at(from.unwrap_or(0) + 1),
-        ended: false,
+        ..PartitionMarker::default()
     };
     CommitMeta {
         pipeline: REPO.into(),

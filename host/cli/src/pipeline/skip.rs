@@ -8,7 +8,7 @@ use spout_api::SkipPast;
 
 use crate::{Global, managed, marker::seek, print::Printer};
 
-/// Have a pipeline pass over one message, or some, that it would read next, by a commit of its own.
+/// Have a pipeline pass over one message, or some, that it would read, by a commit of its own.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout pipeline skip github-events --partition 3                     the message that it would read next
@@ -16,10 +16,10 @@ use crate::{Global, managed, marker::seek, print::Printer};
   spout pipeline skip github-events --partition 3 --offset 1200 --count 50
   spout pipeline skip events --partition part-0.ndjson --spec events.yaml
 
-The pipeline has to be paused, or to have failed. --offset says where the skip begins, and has to be where the partition goes on:
-nothing that could still be read is passed over unnoticed. Who fails on a message after others that are not committed yet can have
-each committed with `commit: {flush: {rows: 1}}`, or pass over all of them with --count. What is passed over is in no file and no dead
-letter; `spout pipeline seek` goes back to it.")]
+The pipeline has to be paused, or to have failed. --offset says where the skip begins. Messages before it that are not committed yet are
+read as ever, and what is passed over waits in the marker until it is reached; that is for streams read by partition. Other sources are
+skipped where they go on: there each message can be committed with `commit: {flush: {rows: 1}}`, or all of them passed over with --count.
+What is passed over is in no file and no dead letter; `spout pipeline seek` goes back to it.")]
 pub(super) struct Skip {
     /// The output of the pipeline: `repo`, or `repo@branch`.
     #[arg(value_name = "REPO[@BRANCH]")]

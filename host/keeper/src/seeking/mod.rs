@@ -8,7 +8,7 @@ use spout_api::{
     ShownMarker, SkipPast, Sought, branch, within,
 };
 use spout_base::reach::Reach;
-use spout_data::{Marker, PartitionId, PartitionMarker, Position};
+use spout_data::{Marker, PartitionId, PartitionMarker, Passing, Position};
 use spout_plugin::Plugins;
 use spout_producer::Goal;
 use spout_repo::{MASTER, Store};
@@ -17,6 +17,8 @@ use self::pipeline::Pipeline;
 use super::{Managed, Ran, Statuses};
 
 const VERB: &str = "marker seek";
+/// Most places of a partition that wait to be passed over.
+const MOST_PASSING: usize = 1000;
 
 /// Moves the markers of a store's pipelines.
 #[derive(Debug)]
@@ -156,6 +158,11 @@ impl Markers for Seeker {
         let now = self.local.marker(&Reference::head(repo, branch)).await?.marker;
         let (id, entry) = one(&now, wanted)?;
         let from = entry.position.offset;
+        if let (Some(offset), Some(pipeline)) = (wanted.offset.filter(|offset| *offset > from), &pipeline)
+            && pipeline.passes_over(&entry.producer)
+        {
+            return self.pass_over((repo, branch), (&now, id), offset, (wanted, pipeline)).await;
+        }
         if let Some(offset) = wanted.offset.filter(|offset| *offset != from) {
             let refused = |why: String| Err(Error::NotSkipped { partition: wanted.partition.clone(), offset, why });
             return if offset < from {
@@ -188,14 +195,63 @@ impl Markers for Seeker {
             let why = format!("the source goes on at {} there", position.offset);
             return Err(Error::NotSkipped { partition: wanted.partition.clone(), offset: from, why });
         }
+        let passing = entry.passing_from(position.offset);
+        let skipped = (from, position.offset);
+        let entry = PartitionMarker { position, ended: false, passing, ..entry };
+        self.skipped((repo, branch), (id, entry), skipped, (wanted, pipeline.as_ref())).await
+    }
+}
+
+impl Seeker {
+    /// Has offsets of a partition passed over where they are reached; those before them are read as ever.
+    async fn pass_over(
+        &self,
+        output: (&str, &str),
+        (now, id): (&Marker, PartitionId),
+        from: u64,
+        (wanted, pipeline): (&SkipPast, &Pipeline),
+    ) -> Result<Sought> {
+        let Some(entry) = now.partitions.get(&id).cloned() else { return usage("no partition is called so") };
+        let goal = Goal::Offset(from.saturating_add(wanted.count));
+        let known = (self.local.store(), now);
+        let sought = pipeline.seek(known, wanted.producer.as_deref(), goal, &self.plugins).await?;
+        let Some(to) = sought.partitions.get(&id).map(|entry| entry.position.clone()) else {
+            return usage("the source has no such partition any more");
+        };
+        if to.offset <= from {
+            let why = format!("the source goes on at {} there", to.offset);
+            return Err(Error::NotSkipped { partition: wanted.partition.clone(), offset: from, why });
+        }
+        let mut passing = entry.passing.clone();
+        let skipped = (from, to.offset);
+        passing.push(Passing { from, to });
+        passing.sort_by_key(|one| (one.from, one.to.offset));
+        passing.dedup();
+        if passing.len() > MOST_PASSING {
+            let what = format!(
+                "at most {MOST_PASSING} places of a partition can wait to be passed over; run the pipeline first, or pass over several with --count"
+            );
+            return usage(what);
+        }
+        let entry = PartitionMarker { ended: false, passing, ..entry };
+        self.skipped(output, (id, entry), skipped, (wanted, Some(pipeline))).await
+    }
+
+    /// Makes the commit that says what is passed over.
+    async fn skipped(
+        &self,
+        (repo, branch): (&str, &str),
+        (id, entry): (PartitionId, PartitionMarker),
+        (from, to): (u64, u64),
+        (wanted, pipeline): (&SkipPast, Option<&Pipeline>),
+    ) -> Result<Sought> {
         let why = if wanted.why.is_empty() { String::new() } else { format!(": {}", wanted.why) };
-        let why = format!("skip offsets {from} to {} of partition {}{why}", position.offset - 1, wanted.partition);
-        let entry = PartitionMarker { position, ended: false, ..entry };
-        let shown = match pipeline.as_ref().and_then(Pipeline::marker_file) {
+        let why = format!("skip offsets {from} to {} of partition {}{why}", to.saturating_sub(1), wanted.partition);
+        let shown = match pipeline.and_then(Pipeline::marker_file) {
             Some(file) => ShownMarker::Host(file.to_owned()),
             None => ShownMarker::Nowhere,
         };
-        let stopped = pipeline.as_ref().is_some_and(|pipeline| pipeline.stopped) || self.has_paused(repo);
+        let stopped = pipeline.is_some_and(|pipeline| pipeline.stopped) || self.has_paused(repo);
         let (repo, branch) = (repo.to_owned(), branch.to_owned());
         let entries = Marker { partitions: [(id, entry)].into_iter().collect() };
         self.local.seek(&Seek { repo, branch, entries, shown, why, force: wanted.force || stopped }).await
@@ -239,8 +295,10 @@ fn chosen(entries: Marker, wanted: &SeekTo) -> Result<Marker> {
 }
 
 fn each(marker: &Marker, change: impl Fn(PartitionMarker) -> PartitionMarker) -> Marker {
-    let changed =
-        marker.partitions.iter().map(|(&id, entry)| (id, PartitionMarker { ended: false, ..change(entry.clone()) }));
+    // Who goes back to what is passed over wants to read it.
+    let moved =
+        |entry: &PartitionMarker| PartitionMarker { ended: false, passing: Vec::new(), ..change(entry.clone()) };
+    let changed = marker.partitions.iter().map(|(&id, entry)| (id, moved(entry)));
     Marker { partitions: changed.collect() }
 }
 

@@ -61,6 +61,13 @@ impl Pipeline {
         sources.find(|source| source.spec.promise().class == Class::SelfDriven)
     }
 
+    /// Whether offsets of the producer of this name, of the only one if that is empty, can be passed over where they are reached.
+    pub(super) fn passes_over(&self, producer: &str) -> bool {
+        let mut all = self.loaded.spec.producers().map(|(_, producer)| producer);
+        let named = all.find(|one| producer.is_empty() || one.name == producer);
+        named.and_then(|one| one.source()).is_some_and(|source| source.spec.passes_over())
+    }
+
     pub(super) fn is_spout(&self) -> bool {
         self.spout().is_some()
     }

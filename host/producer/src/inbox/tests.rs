@@ -21,7 +21,13 @@ fn inbox(queue: u64) -> (Inbox, Letterbox) {
 }
 
 fn found(offset: u64) -> Found {
-    Found { partition: 0.into(), label: "x".into(), start: Position::at(offset), committed: Some(offset) }
+    Found {
+        partition: 0.into(),
+        label: "x".into(),
+        start: Position::at(offset),
+        committed: Some(offset),
+        passing: Vec::new(),
+    }
 }
 
 async fn put(letterbox: &Letterbox, texts: &[&str], key: Option<&str>) -> Receipt {

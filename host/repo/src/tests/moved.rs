@@ -21,6 +21,7 @@ fn step(from: Option<u64>, to: u64, partition: u32) -> (PartitionId, Step) {
         label: format!("topic-{partition:05}"),
         position: Position::at(to),
         ended: false,
+        passing: Vec::new(),
     };
     (partition.into(), Step { from, to, jumped: None })
 }

@@ -19,7 +19,13 @@ pub(crate) async fn local() -> (Store, TempDir) {
 
 /// An advance of partition 0.
 pub(crate) fn advance(from: Option<u64>, to: u64) -> Advance {
-    let to = PartitionMarker { producer: String::new(), label: "p".into(), position: Position::at(to), ended: false };
+    let to = PartitionMarker {
+        producer: String::new(),
+        label: "p".into(),
+        position: Position::at(to),
+        ended: false,
+        passing: Vec::new(),
+    };
     Advance { steps: [(PartitionId::default(), Step { from, to, jumped: None })].into() }
 }
 

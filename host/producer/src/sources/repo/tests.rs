@@ -28,7 +28,13 @@ fn reader(store: &Store, spec: &str, start: Position) -> Box<dyn Fetcher> {
     let spec: RepoSpec = serde_json::from_str(spec).unwrap();
     let mut producer = RepoProducer::new(spec, store.clone(), None, false);
     let partition = PartitionId::default();
-    producer.fetcher(Found { partition, label: String::new(), committed: Some(start.offset), start })
+    producer.fetcher(Found {
+        partition,
+        label: String::new(),
+        committed: Some(start.offset),
+        start,
+        passing: Vec::new(),
+    })
 }
 
 /// What comes until nothing more does, as (messages, boundary, number after it, commits it is made from).

@@ -113,7 +113,8 @@ impl Lister {
             };
             let committed = entry.map(|entry| entry.position.offset);
             seen.insert(info.id, info.label.clone());
-            found.push(Found { partition: info.id.into(), label: info.label, start, committed });
+            let passing = entry.map(|entry| entry.passing.clone()).unwrap_or_default();
+            found.push(Found { partition: info.id.into(), label: info.label, start, committed, passing });
         }
         // Only now: what one of them fails at is asked for again with the others.
         self.seen = seen;

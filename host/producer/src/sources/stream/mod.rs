@@ -87,6 +87,10 @@ impl SourceSpec for StreamSpec {
         format!("topic `{}` of {plugin}, {how}, from {start} or the last commit", self.topic)
     }
 
+    fn passes_over(&self) -> bool {
+        self.consumer_type == ConsumerType::Lowlevel
+    }
+
     fn promise(&self) -> Promise {
         if self.consumer_type == ConsumerType::Acked { Promise::ACKED } else { Promise::REPLAYABLE }
     }

@@ -14,7 +14,7 @@ use spout_base::{
     clock::{self, Instant},
     error::chain,
 };
-use spout_data::{Messages, PartitionId, Position, Span};
+use spout_data::{Messages, PartitionId, Passing, Position, Span};
 use spout_plugin::{Backoff, FetchLimits, FetchedPartition, PartitionConsumer, Progress, Task};
 
 use super::{
@@ -64,6 +64,8 @@ pub(super) struct PartitionFetcher {
 struct Partition {
     label: String,
     position: Position,
+    /// What is passed over where it is reached.
+    passing: Vec<Passing>,
     /// The last pause because it had nothing.
     pause: Duration,
     /// It had nothing, and yet there is more: it does not know yet where that is.
@@ -72,12 +74,36 @@ struct Partition {
     crashes: u32,
 }
 
+impl Partition {
+    /// How many messages there can be before the next ones that are passed over.
+    fn before_what_passes(&self) -> Option<u32> {
+        let next = self.passing.iter().map(|one| one.from).filter(|from| *from > self.position.offset).min()?;
+        Some(u32::try_from(next - self.position.offset).unwrap_or(u32::MAX))
+    }
+
+    /// Where it goes on if not at `next`, because what is there is passed over.
+    fn behind_what_passes(&mut self, next: Position) -> Position {
+        let mut next = next;
+        while let Some(one) = self.passing.iter().find(|one| one.has(next.offset)) {
+            tracing::info!(
+                label = self.label,
+                from = next.offset,
+                to = one.to.offset,
+                "passing over offsets, as was asked for"
+            );
+            next = one.to.clone();
+        }
+        self.passing.retain(|one| one.to.offset > next.offset);
+        next
+    }
+}
+
 #[async_trait]
 impl Fetcher for PartitionFetcher {
     fn add(&mut self, found: Found) {
-        let Found { partition, label, start, .. } = found;
+        let Found { partition, label, start, passing, .. } = found;
         let (pause, backoff) = (Duration::ZERO, Backoff::default());
-        let new = Partition { label, position: start, pause, undecided: false, backoff, crashes: 0 };
+        let new = Partition { label, position: start, passing, pause, undecided: false, backoff, crashes: 0 };
         self.partitions.insert(partition.number, new);
         self.queue.push_back(partition.number);
     }
@@ -174,8 +200,10 @@ impl PartitionFetcher {
     }
 
     async fn ask(&mut self, wanted: Vec<u32>, most: u32, timeout: Duration) -> Result<(), Error> {
+        // What is passed over may be what the source crashes over: nothing is asked for that is behind its first offset.
+        let before = wanted.iter().filter_map(|id| self.partitions.get(id)?.before_what_passes()).min();
         let limits = FetchLimits {
-            messages: self.spec.fetch.messages.min(most),
+            messages: self.spec.fetch.messages.min(most).min(before.unwrap_or(u32::MAX)),
             bytes: u32::try_from(self.spec.fetch.bytes.0).unwrap_or(u32::MAX),
             timeout,
         };
@@ -219,6 +247,8 @@ impl PartitionFetcher {
         let FetchedPartition { messages, next, high_watermark, progress } = fetched;
         let Some(known) = self.partitions.get_mut(&partition) else { return false };
         known.crashes = 0;
+        let messages = messages.without(&known.passing);
+        let next = known.behind_what_passes(next);
         let start = std::mem::replace(&mut known.position, next.clone());
         let replaced = next.token != start.token;
         let span = Span { partition: partition.into(), start: start.offset, next };
