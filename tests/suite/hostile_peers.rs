@@ -54,7 +54,11 @@ fn post(address: &str, body: &[u8]) -> Result<Answer> {
 
 /// Whether the other side has closed `stream`.
 fn closed(stream: &mut TcpStream) -> bool {
-    !matches!(stream.read(&mut [0]), Ok(1..))
+    match stream.read(&mut [0]) {
+        Ok(count) => count == 0,
+        // Nothing came in time: it is still there.
+        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
 }
 
 fn stopped(run: Running) -> Result<()> {

@@ -51,6 +51,8 @@ pub struct Kept {
     pub lag: Duration,
     /// Part of a processor that the whole host took meanwhile.
     pub processors: f64,
+    /// Part of the whole machine that everybody else took meanwhile.
+    pub others: f64,
     /// When the last one was due, and how many were committed when.
     due: Instant,
     commits: Vec<(Instant, u64)>,
@@ -58,8 +60,8 @@ pub struct Kept {
 
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sent, lag, processors, .. } = self;
-        write!(f, "{sent} rows, all of them {lag:?} after the last was due, by {processors:.2} of a processor")
+        let Self { sent, lag, processors, others, .. } = self;
+        write!(f, "{sent} rows, all of them {lag:?} after the last was due, by {processors:.2} of a processor, others {others:.2}")
     }
 }
 
@@ -70,6 +72,17 @@ impl Kept {
         let commits = self.commits.iter().filter(|(at, _)| *at <= self.due + after);
         commits.map(|(_, rows)| rows).sum::<u64>() as f64 / self.sent.max(1) as f64
     }
+}
+
+/// Processor time that all processors of the machine were busy for so far, and that they had, in ticks.
+fn machine() -> Result<(f64, f64)> {
+    let all = fs::read_to_string("/proc/stat")?;
+    let first = all.lines().next().and_then(|line| line.strip_prefix("cpu ")).context("all processors")?;
+    let ticks: Vec<f64> = first.split_whitespace().filter_map(|ticks| ticks.parse().ok()).collect();
+    // User, nice, system, idle, waiting for disks, interrupts and what another machine took; the rest is in these.
+    let whole: f64 = ticks.iter().take(8).sum();
+    let idle: f64 = ticks.iter().skip(3).take(2).sum();
+    Ok((whole - idle, whole))
 }
 
 /// Threads of this process that compute for as long as this lives, as others on the same machine could.
@@ -155,6 +168,7 @@ impl Paced {
     /// If some are lost or doubled, or never committed.
     pub fn offer(&mut self, pace: Pace) -> Result<Kept> {
         let (before, begun) = (self.ticks()?, Instant::now());
+        let (busy, whole) = machine()?;
         let mut client = TcpStream::connect(&self.address)?;
         client.set_write_timeout(Some(PATIENCE))?;
         let sending = thread::spawn(move || -> Result<(u64, Instant)> {
@@ -189,8 +203,11 @@ impl Paced {
         let over = Instant::now();
         let (sent, due) = sending.join().ok().context("the sender panicked")??;
         ensure!(committed == sent, "{sent} rows were sent, and {committed} committed");
-        let processors = (self.ticks()? - before) / TICKS / begun.elapsed().as_secs_f64();
-        Ok(Kept { sent, lag: over.saturating_duration_since(due), processors, due, commits })
+        let took = self.ticks()? - before;
+        let processors = took / TICKS / begun.elapsed().as_secs_f64();
+        let now = machine()?;
+        let others = (now.0 - busy - took).max(0.0) / (now.1 - whole).max(1.0);
+        Ok(Kept { sent, lag: over.saturating_duration_since(due), processors, others, due, commits })
     }
 
     /// Processor time of the process so far, in ticks.
