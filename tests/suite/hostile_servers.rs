@@ -139,7 +139,9 @@ fn no_server_keeps_a_connector_waiting_and_each_is_told_of() -> Result<()> {
         if silent.is_empty() { Ok(()) } else { Err(format!("nothing is said of {silent:?}")) }
     })?;
     println!("{} connectors at bad servers were told of after {:?}", pipelines.len(), begun.elapsed());
-    for (name, (plugin, address)) in &pipelines {
+    // A few of each connector: each question is a process.
+    let asked = |name: &str| name.ends_with("-silent") || name.ends_with("-garbage");
+    for (name, (plugin, address)) in pipelines.iter().filter(|(name, _)| asked(name)) {
         let about = loop {
             ensure!(begun.elapsed() < PATIENCE, "the status of {name} has no error");
             if let Some(about) = status(&site, name)? {

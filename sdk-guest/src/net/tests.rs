@@ -299,3 +299,15 @@ fn a_packed_body_is_unpacked_within_its_bounds() {
     let plain = Client::new().receive(answer(&packed(b"hello")).as_slice(), "GET").unwrap();
     assert_eq!(plain.body, packed(b"hello"));
 }
+
+#[test]
+fn a_redirect_leads_out_of_no_tls() {
+    let network = crate::testing::Network::new();
+    let peer = || crate::testing::Peer::new().hears("\r\n\r\n");
+    let moved = |to: &str| format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+    network.peer("a:443", peer().says(moved("http://a/b")).secure());
+    network.peer("a:80", peer().says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+    let error = Client::new().redirects(3).get("https://a/").unwrap_err();
+    assert!(error.to_string().contains("from https to http"), "{error}");
+    assert!(network.heard("a:80").is_empty());
+}

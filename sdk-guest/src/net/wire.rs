@@ -170,6 +170,24 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_never_stops_is_left_at_the_deadline() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            while stream.write_all(&[0; 1 << 16]).is_ok() {}
+        });
+        let (begun, until) = (Instant::now(), Instant::now() + Duration::from_millis(30));
+        let mut wire = Wire::connect(&address, Instant::now() + Duration::from_secs(20)).unwrap();
+        let error: io::Result<()> = wire.receive(until, |got| {
+            got.clear();
+            // Who is not stopped stops here.
+            if begun.elapsed() < Duration::from_secs(20) { Ok(None) } else { Err(io::ErrorKind::Other.into()) }
+        });
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
     fn trouble_that_stays_is_not_retried() {
         let told = |kind: io::ErrorKind| trouble("x", "a:1", &kind.into(), &mut Backoff::default());
         assert!(matches!(told(io::ErrorKind::PermissionDenied), Error::Fatal { code, .. } if code == "x.denied"));

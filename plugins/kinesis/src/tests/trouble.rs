@@ -200,3 +200,17 @@ fn whatever_is_wrong_with_an_answer_is_an_error_in_time() {
     assert!(all.iter().filter(|one| one.outcome.is_err()).count() > 60, "{} were spoilt", all.len());
     all.iter().for_each(|one| one.is_told_as(&["http.", "kinesis."]));
 }
+
+#[test]
+fn a_list_of_shards_that_never_ends_is_given_up() {
+    testing::set_secret("key", "secret");
+    let network = testing::Network::new();
+    let body = r#"{"Shards":[],"NextToken":"more"}"#;
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    network.peer("kinesis:80", testing::Peer::new().hears("\r\n\r\n").says(answer).every_time());
+    let settings = [("endpoint", "http://kinesis"), ("region", "r"), ("keyId", "K")];
+    let mut source = Kinesis::open("s", testing::settings(&settings).unwrap()).unwrap();
+    let error = source.partitions(&[], std::time::Duration::from_secs(5)).unwrap_err();
+    assert!(error.to_string().contains("the list of shards does not end"), "{error}");
+    assert!(network.heard("kinesis:80").len() <= 1000);
+}
