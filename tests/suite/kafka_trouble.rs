@@ -95,6 +95,37 @@ fn a_broker_is_reached_by_tls_and_not_otherwise_and_asks_who_is_there() -> Resul
     Ok(())
 }
 
+/// What asks is the package scramp: another implementation of SCRAM than the host's.
+#[test]
+fn another_implementation_lets_us_in_by_password_and_not_by_another() -> Result<()> {
+    let Some((mut tansu, door)) = Tansu::asking("reader", PASSWORD)? else { return Ok(()) };
+    tansu.ask("make", &["asked".into(), 1.into()])?;
+    tansu.ask("fill", &["asked".into(), 1.into(), 0.into(), 100.into()])?;
+    let address = door.address();
+    // A secret is written to an endpoint, and to nothing else.
+    let grants = format!(
+        "endpoints: {{broker: {{address: \"{address}\"}}}}, net: [\"{address}\"], secrets: {{password: {{env: SPOUT_TEST_KAFKA}}}}"
+    );
+    let run = ["run", "spec.yaml", "--until", "idle"];
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        let mut site = Site::new()?;
+        let settings = |user: &str| format!(", sasl.mechanism: {mechanism}, sasl.username: {user}");
+        for (user, password) in [("reader", "another"), ("nobody", PASSWORD)] {
+            site.environment = vec![("SPOUT_TEST_KAFKA", password.into())];
+            site.write("spec.yaml", spec("asked", &address, &settings(user), &grants))?;
+            let said = site.fails(&run, 1, &["kafka.sasl"])?;
+            ensure!(!said.contains(password), "{said}");
+        }
+        site.environment = vec![("SPOUT_TEST_KAFKA", PASSWORD.into())];
+        site.write("spec.yaml", spec("asked", &address, &settings("reader"), &grants))?;
+        site.ok(&run)?;
+        each_once(&site, "asked", 100)?;
+    }
+    let site = Site::new()?;
+    site.write("spec.yaml", spec("asked", &address, "", &grants.replace("SPOUT_TEST_KAFKA", "PATH")))?;
+    site.fails(&run, 1, &["kafka."]).map(drop)
+}
+
 /// Nobody is reached for as long as it takes until attempts are far apart; then somebody is, and after that falls silent.
 #[test]
 fn a_broker_that_is_gone_for_long_or_falls_silent_is_waited_for() -> Result<()> {

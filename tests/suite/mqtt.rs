@@ -16,9 +16,10 @@ use anyhow::{Context as _, Result, ensure};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use spout_tests::{
     Site,
-    daemon::Daemon,
+    daemon::{Daemon, lasting_port},
     debian,
     proxy::{Proxy, Trick},
+    tls,
 };
 
 use crate::endure::{self, message};
@@ -434,5 +435,29 @@ fn the_password_is_given_by_the_host() -> Result<()> {
             ensure!(!said.contains(password), "{said}");
         }
     }
+    endure::each_once(&site, 100)
+}
+
+#[test]
+fn a_broker_is_reached_by_tls_and_knows_by_a_certificate_who_is_there() -> Result<()> {
+    let (site, port) = (Site::new()?, lasting_port()?);
+    let certificates = site.path().join("certificates");
+    tls::authority(&certificates, "reader")?;
+    let dir = certificates.display();
+    let listener = format!(
+        "{OPEN}\nlistener {port} 127.0.0.1\ncafile {dir}/ca.pem\ncertfile {dir}/server.pem\nkeyfile {dir}/server.key\nrequire_certificate true\nuse_identity_as_username true"
+    );
+    let Some(server) = server(&site, &listener)? else { return Ok(()) };
+    let spec = |endpoint: &str| {
+        spec("broker", "t", "").replace("{net: [\"broker\"]}", &format!("{{{endpoint}}}"))
+    };
+    tls::refused(&site, port, &certificates, spec)?;
+    session(&server.address(), "t")?;
+    let (mut client, _) = Client::connect(&server.address(), "writer", true, &[])?;
+    client.publish("t", 1, false, &(0..100).map(message).collect::<Vec<_>>())?;
+    site.write("spec.yaml", spec(&tls::endpoint(port, &certificates)))?;
+    site.ok(&["run", "spec.yaml", "--until", "idle"])?;
+    let said = server.log();
+    ensure!(said.contains("u'reader'"), "{said}");
     endure::each_once(&site, 100)
 }

@@ -13,7 +13,7 @@ const FLUSH: &str = "commit: {flush: {rows: 1000, time: 50ms}}";
 fn every_trouble_of_the_docs_has_a_test() -> Result<()> {
     let text = std::fs::read_to_string(root().join("docs/trouble.md"))?;
     let mut sources = String::new();
-    for dir in ["tests/suite", "tests/suite/postgres", "host/producer/src/sources/stream"] {
+    for dir in ["tests/suite", "tests/suite/amqp", "tests/suite/postgres", "host/producer/src/sources/stream"] {
         for entry in std::fs::read_dir(root().join(dir))? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "rs") {

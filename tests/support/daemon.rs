@@ -150,6 +150,20 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
+/// The same for a server that takes the port only some seconds later: below those that the system gives to whoever asks for any.
+///
+/// # Errors
+/// If there is none.
+pub fn lasting_port() -> Result<u16> {
+    for _ in 0..100 {
+        let port = rand::random_range(10_000..30_000);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free")
+}
+
 fn spawn(bare: &Command, port: u16, logs: &TempDir) -> Result<Child> {
     let log = File::options().create(true).append(true).open(logs.path().join("log"))?;
     let mut command = Command::new("sh");

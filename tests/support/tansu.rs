@@ -14,7 +14,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::{moto::Moto, relay::Relay, venv};
+use crate::{
+    daemon::{Daemon, free_port},
+    moto::Moto,
+    relay::Relay,
+    venv,
+};
 
 /// The package with the broker, and those that the client needs.
 const PACKAGES: [&str; 6] = [
@@ -28,6 +33,9 @@ const PACKAGES: [&str; 6] = [
 /// What the broker of that version is, on the processors that CI has.
 const BROKER: &str = "38a00e200dd4ab0abae267e1c39814e3967c633908de889a7c7210290dcd0723";
 const CLIENT: &str = include_str!("kafka.py");
+/// Who asks before it: an implementation of SCRAM that is neither ours nor the broker's.
+const SCRAM: [&str; 1] = ["scramp==1.5.0"];
+const ASKS: &str = include_str!("sasl.py");
 
 /// A running broker with its client.
 #[derive(Debug)]
@@ -86,6 +94,25 @@ impl Tansu {
     /// As there.
     pub fn direct() -> Result<Option<Self>> {
         Self::with("memory://tansu/", Vec::new(), |broker, _| format!("tcp://127.0.0.1:{broker}"))
+    }
+
+    /// As [`Tansu::start`], and whoever is no librdkafka reaches it by way of the daemon, which asks for this user and password.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn asking(user: &'static str, password: &'static str) -> Result<Option<(Self, Daemon)>> {
+        let Some(python) = venv::python(&SCRAM)? else { return Ok(None) };
+        let port = free_port()?;
+        let Some(tansu) = Self::with("memory://tansu/", Vec::new(), |_, _| format!("tcp://127.0.0.1:{port}"))? else {
+            return Ok(None);
+        };
+        let broker = tansu.port;
+        let door = Daemon::start_at(port, move |port| {
+            let mut command = Command::new(&python);
+            command.args(["-c", ASKS, &port.to_string(), &broker.to_string(), user, password]);
+            command
+        })?;
+        Ok(Some((tansu, door)))
     }
 
     /// As [`Tansu::start`], and it keeps what it has in the bucket `tansu` of this service: it may be killed.

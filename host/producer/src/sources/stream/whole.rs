@@ -168,10 +168,11 @@ impl StreamFetcher {
 
     async fn attempt(&mut self, most: u32) -> Result<Fetched, spout_plugin::Error> {
         let room = self.seen.as_mut().map_or(u32::MAX, Seen::room_now);
-        let (partition, start) = (self.found.partition, self.position.clone());
+        // The token of a position may be long: it is not copied for each fetch.
+        let (partition, offset) = (self.found.partition, self.position.offset);
         if room == 0 {
             // As many wait to be acknowledged as may: the commit that they wait for is on its way.
-            let span = Span { partition, start: start.offset, next: start };
+            let span = Span { partition, start: offset, next: self.position.clone() };
             return Ok(Fetched { expects: true, ..Fetched::new(Messages::default(), span, Progress::Idle) });
         }
         let limits = FetchLimits {
@@ -182,11 +183,11 @@ impl StreamFetcher {
         let consumer = self.consumer().await?;
         let (messages, progress) = consumer.next(&limits).await?;
         if messages.is_empty() {
-            let span = Span { partition, start: start.offset, next: start };
+            let span = Span { partition, start: offset, next: self.position.clone() };
             return Ok(Fetched::new(messages, span, progress));
         }
         let checkpoint = consumer.checkpoint().await?;
-        let (brought, offset) = (messages.len() as u64, start.offset);
+        let brought = messages.len() as u64;
         let Some(seen) = &mut self.seen else {
             let next = StreamToken::write(offset + brought, checkpoint, None);
             return Ok(Fetched::new(messages, Span { partition, start: offset, next }, progress));

@@ -1,39 +1,37 @@
-//! The plugin `amqp` against Debian's RabbitMQ.
+//! RabbitMQ from Debian, and a client of it that is not the plugin's.
 
 use std::{
     fs,
     io::{BufReader, Read as _, Write as _},
     net::TcpStream,
     os::unix::fs::PermissionsExt as _,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use rand::{SeedableRng as _, rngs::StdRng};
 use spout_tests::{
     Site,
-    daemon::{Daemon, free_port},
-    debian,
-    proxy::{Proxy, Trick},
+    daemon::{Daemon, lasting_port},
+    debian, tls,
 };
 
-use crate::endure::{self, message};
+use crate::endure::message;
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A server, and the directory of Erlang's nodes that it does not start without.
-struct Server {
-    node: Daemon,
+pub(super) struct Server {
+    pub(super) node: Daemon,
+    /// The port at which it talks TLS, and where the certificates for that are.
+    pub(super) tls: u16,
+    pub(super) certificates: PathBuf,
     _names: Daemon,
 }
 
-fn server(site: &Site) -> Result<Option<Server>> {
+pub(super) fn server(site: &Site) -> Result<Option<Server>> {
     let Some(program) = debian::program("rabbitmq-server", "usr/sbin/rabbitmq-server")? else { return Ok(None) };
     let root = program.path.ancestors().nth(3).context("a place")?.to_owned();
     let (erlang, dir) = (root.join("usr/lib/erlang"), site.path().join("rabbit"));
@@ -55,8 +53,25 @@ fn server(site: &Site) -> Result<Option<Server>> {
     );
     fs::write(&erl, text)?;
     fs::set_permissions(&erl, fs::Permissions::from_mode(0o755))?;
-    fs::write(dir.join("plugins"), "[].\n")?;
-    fs::write(dir.join("rabbit.conf"), "loopback_users = none\nlog.console.level = error\n")?;
+    let (tls, certificates) = (lasting_port()?, dir.join("certificates"));
+    tls::authority(&certificates, "guest")?;
+    fs::write(dir.join("plugins"), "[rabbitmq_auth_mechanism_ssl].\n")?;
+    let shown = certificates.display();
+    let config = format!(
+        "loopback_users = none
+log.console.level = error
+listeners.ssl.1 = 127.0.0.1:{tls}
+ssl_options.cacertfile = {shown}/ca.pem
+ssl_options.certfile = {shown}/server.pem
+ssl_options.keyfile = {shown}/server.key
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
+ssl_cert_login_from = common_name
+auth_mechanisms.1 = PLAIN
+auth_mechanisms.2 = EXTERNAL
+"
+    );
+    fs::write(dir.join("rabbit.conf"), config)?;
     fs::write(dir.join("env"), "")?;
     let epmd = bin.join("epmd");
     let names = Daemon::start(move |port| {
@@ -64,7 +79,7 @@ fn server(site: &Site) -> Result<Option<Server>> {
         command.args(["-address", "127.0.0.1", "-port", &port.to_string()]);
         command
     })?;
-    let (names_port, nodes_port) = (names.port(), free_port()?);
+    let (names_port, nodes_port) = (names.port(), lasting_port()?);
     let node = Daemon::start(move |port| {
         let mut command = std::process::Command::new(&script);
         let path = std::env::var("PATH").unwrap_or_default();
@@ -86,11 +101,11 @@ fn server(site: &Site) -> Result<Option<Server>> {
         }
         command
     })?;
-    Ok(Some(Server { node, _names: names }))
+    Ok(Some(Server { node, tls, certificates, _names: names }))
 }
 
 /// A client with one channel.
-struct Client(BufReader<TcpStream>);
+pub(super) struct Client(BufReader<TcpStream>);
 
 fn short(text: &str) -> Vec<u8> {
     [&[text.len() as u8], text.as_bytes()].concat()
@@ -124,12 +139,25 @@ impl Client {
     }
 
     /// Connects as soon as the server is ready, some time after it listens.
-    fn patiently(address: &str) -> Result<Self> {
+    pub(super) fn patiently(address: &str) -> Result<Self> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match Self::connect(address) {
                 Err(_) if Instant::now() < deadline => thread::park_timeout(Duration::from_millis(50)),
                 answer => return answer,
+            }
+        }
+    }
+
+    /// Connects as soon as the server has found this queue, some time after it is ready.
+    pub(super) fn until_there(address: &str, queue: &str) -> Result<Self> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut client = Self::patiently(address)?;
+            match client.ready(queue) {
+                Ok(_) => return Ok(client),
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => thread::park_timeout(Duration::from_millis(50)),
             }
         }
     }
@@ -141,27 +169,63 @@ impl Client {
     /// The rest of the next such method.
     fn hear(&mut self, wanted: [u8; 4]) -> Result<Vec<u8>> {
         loop {
+            let body = self.frame(1)?;
+            if body.starts_with(&wanted) {
+                return Ok(body[4..].to_vec());
+            }
+        }
+    }
+
+    /// The next frame of a kind.
+    fn frame(&mut self, kind: u8) -> Result<Vec<u8>> {
+        loop {
             let mut head = [0; 7];
             self.0.read_exact(&mut head)?;
             let mut body = vec![0; u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize + 1];
             self.0.read_exact(&mut body)?;
-            if head[0] == 1 && body.starts_with(&wanted) {
-                return Ok(body[4..body.len() - 1].to_vec());
-            }
             let ends = body.starts_with(&[0, 10, 0, 50]) || body.starts_with(&[0, 20, 0, 40]);
             ensure!(head[0] != 1 || !ends, "the server says {}", String::from_utf8_lossy(&body));
+            if head[0] == kind {
+                body.pop();
+                return Ok(body);
+            }
         }
     }
 
     /// Makes a queue that outlives the server; `kind` is a type of queue.
-    fn create(&mut self, queue: &str, kind: &str) -> Result<()> {
-        let table = [&short("x-queue-type")[..], b"S", &long(kind.as_bytes())].concat();
+    pub(super) fn create(&mut self, queue: &str, kind: &str) -> Result<()> {
+        self.create_with(queue, kind, &[])
+    }
+
+    /// The same with numbers among its arguments.
+    pub(super) fn create_with(&mut self, queue: &str, kind: &str, more: &[(&str, u64)]) -> Result<()> {
+        let mut table = [&short("x-queue-type")[..], b"S", &long(kind.as_bytes())].concat();
+        more.iter().for_each(|(name, n)| table.extend([&short(name)[..], b"l", &n.to_be_bytes()].concat()));
         self.say(1, [0, 50, 0, 10], &[&[0, 0][..], &short(queue), &[2], &long(&table)].concat())?;
         self.hear([0, 50, 0, 11]).map(drop)
     }
 
+    pub(super) fn delete(&mut self, queue: &str) -> Result<()> {
+        self.say(1, [0, 50, 0, 40], &[&[0, 0][..], &short(queue), &[0]].concat())?;
+        self.hear([0, 50, 0, 41]).map(drop)
+    }
+
+    /// The offset of the first message that a stream has; read by another channel's connection, which ends then.
+    pub(super) fn first(address: &str, stream: &str) -> Result<u64> {
+        let mut client = Self::patiently(address)?;
+        client.say(1, [0, 60, 0, 10], &[0, 0, 0, 0, 0, 1, 0])?;
+        client.hear([0, 60, 0, 11])?;
+        let table = [&short("x-stream-offset")[..], b"S", &long(b"first")].concat();
+        let head = [&[0, 0][..], &short(stream), &short("c"), &[0]].concat();
+        client.say(1, [0, 60, 0, 20], &[head, long(&table)].concat())?;
+        let header = client.frame(2)?;
+        let name = b"x-stream-offsetl";
+        let at = header.windows(name.len()).position(|part| part == name).context("an offset")? + name.len();
+        Ok(u64::from_be_bytes(header[at..at + 8].try_into()?))
+    }
+
     /// How many messages are ready, which means that nobody has them.
-    fn ready(&mut self, queue: &str) -> Result<u32> {
+    pub(super) fn ready(&mut self, queue: &str) -> Result<u32> {
         self.say(1, [0, 50, 0, 10], &[&[0, 0][..], &short(queue), &[1, 0, 0, 0, 0]].concat())?;
         let rest = self.hear([0, 50, 0, 11])?;
         let at = 1 + usize::from(rest[0]);
@@ -169,7 +233,7 @@ impl Client {
     }
 
     /// Publishes messages with these numbers, and waits until the server has them on its disk.
-    fn publish(&mut self, queue: &str, from: u64, to: u64) -> Result<()> {
+    pub(super) fn publish(&mut self, queue: &str, from: u64, to: u64) -> Result<()> {
         self.say(1, [0, 85, 0, 10], &[0])?;
         self.hear([0, 85, 0, 11])?;
         let mut bytes = Vec::new();
@@ -193,137 +257,4 @@ impl Client {
         }
         Ok(())
     }
-}
-
-fn spec(address: &str, queue: &str, settings: &str) -> String {
-    format!(
-        "pipeline: {{name: lines}}
-producer:
-  stream:
-    plugin: amqp
-    topic: {queue}
-    consumerType: acked
-    fetch: {{timeout: 50ms}}
-    dedupe: {{window: 10000, unacknowledged: 4000}}
-    settings: {{address: \"{address}\"{settings}}}
-  decoder: {{type: json, schema: {{n: int64, text: utf8}}}}
-commit: {{flush: {{rows: 5000, time: 50ms}}}}
-grants:
-  amqp: {{net: [\"{address}\"]}}
-"
-    )
-}
-
-/// Everything that wants a server uses one: it takes seconds to start.
-#[test]
-fn a_queue_is_read_once_over_kills_of_both_and_everything_else_is_said() -> Result<()> {
-    let site = Site::new()?;
-    let Some(server) = server(&site)? else { return Ok(()) };
-    let address = server.node.address();
-    let mut client = Client::patiently(&address)?;
-    others(&address, &mut client)?;
-    client.create("q", "classic")?;
-    drop(client);
-    kills(&site, server, 100_000)
-}
-
-/// Kills the host ten times, and the server five, while messages come.
-fn kills(site: &Site, server: Server, total: u64) -> Result<()> {
-    let seed = std::env::var("SPOUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
-    println!("seed {seed}; SPOUT_SEED={seed} repeats it");
-    let (mut dice, address) = (StdRng::seed_from_u64(seed), server.node.address());
-    site.write("spec.yaml", spec(&address, "q", ""))?;
-    let server = Arc::new(Mutex::new(server));
-    let (allowed, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-    let writer = {
-        let (server, allowed, stop, address) =
-            (Arc::clone(&server), Arc::clone(&allowed), Arc::clone(&stop), address.clone());
-        thread::spawn(move || -> Result<()> {
-            let mut written = 0;
-            while written < total && !stop.load(Ordering::SeqCst) {
-                let to = allowed.load(Ordering::SeqCst).min(written + 1000);
-                if to > written {
-                    // The server runs as long as this is held, and has all of it afterwards.
-                    let _held = server.lock().map_err(|_| anyhow::anyhow!("the server is gone"))?;
-                    Client::patiently(&address)?.publish("q", written, to)?;
-                    written = to;
-                }
-                thread::park_timeout(Duration::from_millis(2));
-            }
-            Ok(())
-        })
-    };
-    let rounds = |dice: &mut StdRng| -> Result<()> {
-        for round in 1..=10 {
-            allowed.store(total * round / 11, Ordering::SeqCst);
-            let mut running = site.start(&["run", "spec.yaml"])?;
-            running.wait_for("committed")?.context("a commit in this round")?;
-            if round % 2 == 0 {
-                endure::wait(dice, 100);
-                let mut server = server.lock().map_err(|_| anyhow::anyhow!("the server is gone"))?;
-                server.node.kill()?;
-                server.node.again()?;
-            }
-            endure::wait(dice, 300);
-            running.child.kill()?;
-            running.end()?;
-        }
-        Ok(())
-    };
-    let killed = rounds(&mut dice);
-    allowed.store(total, Ordering::SeqCst);
-    stop.store(killed.is_err(), Ordering::SeqCst);
-    let written = writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?;
-    killed?;
-    written?;
-    let before = site.number("select count(*) from lines", None)?;
-    ensure!(before > 0 && before < total, "{before} rows before the last run: the kills proved nothing");
-    site.ok(&["run", "spec.yaml", "--until", "idle"])?;
-    endure::each_once(site, total)?;
-    let left = Client::patiently(&address)?.ready("q")?;
-    ensure!(left == 0, "{left} messages are left");
-    let again = format!("{:?}", site.json(&["list", "commit", "lines"])?);
-    ensure!(again.contains("dedupe"), "nothing was sent again: the test proves nothing");
-    site.ok(&["fsck"]).map(drop)
-}
-
-/// What goes wrong, and conformance.
-fn others(address: &str, client: &mut Client) -> Result<()> {
-    let mut site = Site::new()?;
-    let run = ["run", "spec.yaml", "--until", "idle"];
-    site.write("spec.yaml", spec(address, "nothing", ""))?;
-    site.fails(&run, 1, &["amqp.queue", "nothing"])?;
-    site.write("spec.yaml", spec(address, "r", ", vhost: nowhere"))?;
-    site.fails(&run, 1, &["amqp.refused", "nowhere"])?;
-    client.create("r", "classic")?;
-    client.publish("r", 0, 1000)?;
-    let test = ["plugin", "test", "amqp", "--topic", "r", "--net", address];
-    site.ok(&[&test[..], &["--settings", &format!("address={address}")]].concat())?;
-    client.create("p", "classic")?;
-    client.publish("p", 0, 1000)?;
-    let tricks = vec![
-        Trick::Say(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
-        Trick::Cut(3),
-        Trick::Cut(5000),
-        Trick::Silence,
-        Trick::Flip(1),
-    ];
-    let count = tricks.len();
-    let proxy = Proxy::start(address.to_owned(), tricks)?;
-    let endpoint = |settings: &str, grants: &str| {
-        spec("broker", "p", settings).replace(
-            "{net: [\"broker\"]}",
-            &format!("{{endpoints: {{broker: {{address: \"{}\"}}}}{grants}}}", proxy.address()),
-        )
-    };
-    let password = ", secrets: {password: {env: SPOUT_TEST_PASSWORD}}";
-    site.write("spec.yaml", endpoint(", username: guest", password))?;
-    site.environment = vec![("SPOUT_TEST_PASSWORD", "guest".into())];
-    site.ok(&run)?;
-    endure::each_once(&site, 1000)?;
-    ensure!(proxy.connections() > count, "{} connections", proxy.connections());
-    site.environment = vec![("SPOUT_TEST_PASSWORD", "another".into())];
-    let said = site.fails(&run, 1, &["amqp.denied"])?;
-    ensure!(!said.contains("another"), "{said}");
-    Ok(())
 }
