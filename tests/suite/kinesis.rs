@@ -357,6 +357,35 @@ fn requests_are_signed_by_the_host_and_go_through_tls() -> Result<()> {
 }
 
 #[test]
+fn a_session_token_is_signed_too() -> Result<()> {
+    const TOKEN: &str = "FwoGZXIvYXdzEJr//////////wEaDExample+token/0123456789==";
+    let Some(server) = server()? else { return Ok(()) };
+    create(&server.address(), 1)?;
+    put(&server.address(), 0, 300)?;
+    let proof = Proof::Session(["kinesis", "us-east-1", "AKIATEST", SECRET, TOKEN]);
+    let Some(door) = Door::open(&server.address(), proof)? else { return Ok(()) };
+    let mut site = site()?;
+    site.environment.push(("SPOUT_TEST_TOKEN", TOKEN.into()));
+    site.write("ca.pem", door.certificate()?)?;
+    let address = door.address();
+    let text = spec(&address, "", "").replace("http://", "https://").replace(
+        &format!("net: [\"{address}\"]"),
+        &format!("endpoints: {{kinesis: {{address: \"{address}\", tls: {{ca: ./ca.pem, serverName: localhost}}}}}}"),
+    );
+    let run = ["run", "spec.yaml", "--until", "idle"];
+    site.write("spec.yaml", &text)?;
+    site.fails(&run, 1, &["kinesis.denied"])?;
+    let granted = |reveal: &str| {
+        let both = format!("key: {{env: SPOUT_TEST_KEY}}, sessionToken: {{env: SPOUT_TEST_TOKEN{reveal}}}");
+        text.replace("key: {env: SPOUT_TEST_KEY}", &both)
+    };
+    site.write("spec.yaml", granted(""))?;
+    site.fails(&run, 2, &["reveal: true"])?;
+    site.write("spec.yaml", granted(", reveal: true"))?;
+    endure::complete(&site, 300)
+}
+
+#[test]
 fn a_service_that_throttles_hangs_lies_or_breaks_off_is_waited_out() -> Result<()> {
     let Some(server) = server()? else { return Ok(()) };
     create(&server.address(), 1)?;

@@ -91,7 +91,7 @@ fn every_line_is_there_once_over_kills_in_seaweedfs() -> Result<()> {
 fn over_kills(address: String, load: Load) -> Result<()> {
     let seed = std::env::var("SPOUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("seed {seed}; SPOUT_SEED={seed} repeats it");
-    let (mut dice, total, size) = (StdRng::seed_from_u64(seed), load.messages, 2500);
+    let (mut dice, total, size) = (StdRng::seed_from_u64(seed), load.messages, (load.messages / 40).min(2500));
     let site = Site::new()?;
     // Connections break off in the middle of lists and objects, as those of a service that is restarted.
     let cuts = (1..200).map(|cut| Trick::Cut(if cut % 10 == 0 { cut * 500 } else { usize::MAX })).collect();
@@ -143,7 +143,8 @@ fn objects_are_new_by_their_names_or_their_times() -> Result<()> {
     put(&address, "bucket/by/empty/", b"")?;
     let test = |more: &[&str]| {
         let (endpoint, net) = (format!("endpoint=http://{address}"), address.as_str());
-        let test = ["plugin", "test", "objects", "--topic", "bucket/by/", "--net", net, "--settings", &endpoint];
+        let test =
+            ["plugin", "test", "objects/objects", "--topic", "bucket/by/", "--net", net, "--settings", &endpoint];
         Site::new()?.ok(&[&test, more].concat())
     };
     test(&["--settings", "every=0.01"])?;

@@ -1,6 +1,6 @@
 """A door with TLS in front of an HTTP server, which lets in only who proves who he is.
 
-door.py PORT SERVER CHAIN KEY bearer TOKEN | sigv4 SERVICE REGION ID SECRET
+door.py PORT SERVER CHAIN KEY bearer TOKEN | sigv4 SERVICE REGION ID SECRET [SESSION-TOKEN]
 """
 
 import hashlib, http.client, ssl, sys, time
@@ -18,7 +18,7 @@ def sigv4(request, body):
     from botocore.auth import S3SigV4Auth, SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
-    service, region, ident, secret = told
+    service, region, ident, secret, *session = told
     said = request.headers.get('Authorization', '')
     try:
         scheme, rest = said.split(' ', 1)
@@ -30,12 +30,13 @@ def sigv4(request, body):
         headers = {name: request.headers[name] for name in names}
         again = AWSRequest(request.command, f"https://{request.headers['Host']}{request.path}", headers, body)
         again.context['timestamp'] = stamp
-        signer = (S3SigV4Auth if service == 's3' else SigV4Auth)(Credentials(ident, secret), service, region)
+        signer = (S3SigV4Auth if service == 's3' else SigV4Auth)(Credentials(ident, secret, *session), service, region)
         signature = signer.signature(signer.string_to_sign(again, signer.canonical_request(again)), again)
     except (KeyError, TypeError, ValueError):
         return False
     return (scheme == 'AWS4-HMAC-SHA256' and parts['Credential'] == scope and parts['Signature'] == signature
             and abs(time.time() - at) < 900 and 'host' in names
+            and [headers[name] for name in names if name == 'x-amz-security-token'] == session
             and headers.get('x-amz-content-sha256') == hashlib.sha256(body).hexdigest())
 
 

@@ -14,6 +14,8 @@ pub enum Proof<'a> {
     Bearer(&'a str),
     /// A signature after AWS's version 4, which PyPI's `botocore` makes again: service, region, the id of the key, and the key.
     Signature([&'a str; 4]),
+    /// The same with a session token, which is signed too.
+    Session([&'a str; 5]),
 }
 
 /// An open door.
@@ -31,9 +33,14 @@ impl Door {
     pub fn open(server: &str, proof: Proof<'_>) -> Result<Option<Self>> {
         let (python, words) = match proof {
             Proof::Bearer(token) => (PathBuf::from("python3"), vec!["bearer", token]),
-            Proof::Signature(parts) => {
+            Proof::Signature(_) | Proof::Session(_) => {
                 let Some(python) = venv::python(&["moto[server]==5.2.5"])? else { return Ok(None) };
-                (python, [&["sigv4"], &parts[..]].concat())
+                let parts = match &proof {
+                    Proof::Session(parts) => &parts[..],
+                    Proof::Signature(parts) => parts,
+                    Proof::Bearer(_) => &[],
+                };
+                (python, [&["sigv4"], parts].concat())
             }
         };
         let words: Vec<String> = words.into_iter().map(str::to_owned).collect();

@@ -8,7 +8,7 @@ use spout_guest::{
     Backoff, Error, Result,
     net::{Client, HttpError, Request, Response},
     now,
-    secret::{Secret, Unsigned},
+    secret::{Aws, Secret, Unsigned},
 };
 
 use crate::{
@@ -31,6 +31,8 @@ pub(crate) struct Service {
     url: String,
     stream: String,
     key: Secret,
+    /// That of a temporary key.
+    token: Option<String>,
     client: Client,
     backoff: Backoff,
 }
@@ -69,6 +71,7 @@ impl Service {
             settings: settings.clone(),
             stream: stream.to_owned(),
             key: Secret::named("key").map_err(wanted)?,
+            token: Aws::session_token("sessionToken")?,
             client: Client::new().max_body(ANSWER),
             backoff: Backoff::default(),
         })
@@ -145,7 +148,7 @@ impl Service {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let unsigned =
             Unsigned { method: "POST", host, path: "/", query: &[], headers: &headers, body: body.as_bytes(), at };
-        let signed = self.settings.signer(&self.key).sign(&unsigned);
+        let signed = self.settings.signer(&self.key, self.token.as_deref()).sign(&unsigned);
         let mut all = headers.to_vec();
         all.extend(signed.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let url = format!("{}/", self.url);

@@ -72,8 +72,8 @@ impl Settings {
     }
 
     /// Who signs.
-    pub(crate) fn signer<'a>(&'a self, key: &'a Secret) -> Aws<'a> {
-        Aws { key_id: &self.key_id, key, region: &self.region, service: "kinesis" }
+    pub(crate) fn signer<'a>(&'a self, key: &'a Secret, session_token: Option<&'a str>) -> Aws<'a> {
+        Aws { key_id: &self.key_id, key, session_token, region: &self.region, service: "kinesis" }
     }
 
     /// The time between two requests for the records of a shard.

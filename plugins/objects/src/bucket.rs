@@ -33,6 +33,8 @@ pub(crate) struct Bucket {
     region: String,
     /// The id of the key and the key itself, which the host has.
     key: Option<(String, Secret)>,
+    /// That of a temporary key.
+    token: Option<String>,
     client: Client,
     backoff: Backoff,
     /// When the fetch has to be over.
@@ -63,6 +65,7 @@ impl Bucket {
             endpoint: settings.endpoint.trim_end_matches('/').to_owned(),
             region: settings.region.clone(),
             key,
+            token: Aws::session_token("sessionToken")?,
             name: name.to_owned(),
             prefix: prefix.to_owned(),
             client: Client::new().max_body(ANSWER),
@@ -99,7 +102,8 @@ impl Bucket {
         let Some((key_id, key)) = &self.key else { return Vec::new() };
         let host = self.endpoint.split_once("://").map_or("", |(_, host)| host);
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let aws = Aws { key_id, key, region: &self.region, service: "s3" };
+        let session_token = self.token.as_deref();
+        let aws = Aws { key_id, key, session_token, region: &self.region, service: "s3" };
         aws.sign(&Unsigned { method: "GET", host, path, query, headers, body: b"", at })
     }
 

@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::Secret;
-use crate::net::escaped;
+use crate::{Error, Result, net::escaped};
 
 /// Who asks, and what.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub struct Aws<'a> {
     pub key_id: &'a str,
     /// The key.
     pub key: &'a Secret,
+    /// The token that belongs to a temporary key; see [`Aws::session_token`].
+    pub session_token: Option<&'a str>,
     /// As in `eu-central-1`.
     pub region: &'a str,
     /// As in `kinesis` or `s3`.
@@ -38,15 +40,31 @@ pub struct Unsigned<'a> {
 }
 
 impl Aws<'_> {
-    /// The headers to add: `X-Amz-Date`, `X-Amz-Content-Sha256` and `Authorization`.
+    /// The token of a temporary key, where the spec grants one by this name. It is signed with the request, so it takes `reveal: true`; who
+    /// has it alone can do nothing with it.
+    ///
+    /// # Errors
+    /// It is granted, and not to be seen.
+    pub fn session_token(name: &str) -> Result<Option<String>> {
+        let Ok(token) = Secret::named(name) else { return Ok(None) };
+        token.reveal().map(Some).map_err(|_| {
+            Error::invalid_config(format!(
+                "the secret `{name}` is part of what is signed; grant it with `reveal: true`, as in {name}: {{env: AWS_SESSION_TOKEN, reveal: true}}"
+            ))
+        })
+    }
+
+    /// The headers to add: `X-Amz-Date`, `X-Amz-Content-Sha256`, `Authorization`, and with a token `X-Amz-Security-Token`.
     #[must_use]
     pub fn sign(&self, request: &Unsigned<'_>) -> Vec<(String, String)> {
         let (stamp, body) = (stamp(request.at), hex(&Sha256::digest(request.body)));
         let day = stamp.get(..8).unwrap_or_default();
         let own = [("host", request.host), ("x-amz-content-sha256", body.as_str()), ("x-amz-date", stamp.as_str())];
         let trimmed = |value: &str| value.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        let token = self.session_token.map(|token| ("x-amz-security-token", token));
         let mut headers: Vec<(String, String)> = own
             .iter()
+            .chain(&token)
             .chain(request.headers)
             .map(|(name, value)| (name.to_ascii_lowercase(), trimmed(value)))
             .collect();
@@ -60,11 +78,9 @@ impl Aws<'_> {
         let signature = self.key.sign_v4(day, self.region, self.service, &text);
         let credential = format!("Credential={}/{scope}", self.key_id);
         let authorization = format!("AWS4-HMAC-SHA256 {credential}, SignedHeaders={names}, Signature={signature}");
-        vec![
-            ("X-Amz-Date".into(), stamp),
-            ("X-Amz-Content-Sha256".into(), body),
-            ("Authorization".into(), authorization),
-        ]
+        let own = [("X-Amz-Date", stamp), ("X-Amz-Content-Sha256", body), ("Authorization", authorization)];
+        let token = self.session_token.map(|token| ("X-Amz-Security-Token", token.to_owned()));
+        own.into_iter().chain(token).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
@@ -105,7 +121,8 @@ mod tests {
         // The examples of Amazon's documentation of S3, `GET Object` and `GET Bucket (List Objects)`.
         crate::testing::set_secret("aws", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
         let key = Secret::named("aws").unwrap();
-        let aws = Aws { key_id: "AKIAIOSFODNN7EXAMPLE", key: &key, region: "us-east-1", service: "s3" };
+        let key_id = "AKIAIOSFODNN7EXAMPLE";
+        let aws = Aws { key_id, key: &key, session_token: None, region: "us-east-1", service: "s3" };
         let check = |path: &str, query: &[(&str, &str)], headers: &[(&str, &str)], expected: &str| {
             let host = "examplebucket.s3.amazonaws.com";
             let request = Unsigned { method: "GET", host, path, query, headers, body: b"", at: 1_369_353_600 };
@@ -125,6 +142,22 @@ mod tests {
             &[],
             "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
         );
+    }
+
+    #[test]
+    fn a_session_token_is_signed_with_the_request() {
+        // What Amazon's own library says of it is in tests/suite/kinesis.rs.
+        crate::testing::set_secret("temporary", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
+        let key = Secret::named("temporary").unwrap();
+        let aws =
+            Aws { key_id: "A", key: &key, session_token: Some("a+b/c=="), region: "us-east-1", service: "kinesis" };
+        let host = "kinesis.us-east-1.amazonaws.com";
+        let request = Unsigned { method: "POST", host, path: "/", query: &[], headers: &[], body: b"{}", at: 0 };
+        let added = aws.sign(&request);
+        assert_eq!(added[3], ("X-Amz-Security-Token".to_owned(), "a+b/c==".to_owned()));
+        assert!(added[2].1.contains("SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-token,"));
+        assert_ne!(Aws { session_token: None, ..aws }.sign(&request)[2], added[2]);
+        assert_eq!(Aws::session_token("nobody").unwrap(), None);
     }
 
     #[test]
