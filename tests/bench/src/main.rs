@@ -1,20 +1,26 @@
-//! `just bench [decode|handler|state|nodes|commits|pipeline|partitions|serve|spouts|sources|repo]`: ratios in one run, with medians; `repo` also takes
-//! `--commits N`, and `sources` what to read: `none`, `lz4`, `zstd`, `redis`.
+//! `just bench [decode|handler|state|nodes|commits|pipeline|partitions|serve|spouts|sql|readers|startup|latency|sources|repo]`: ratios in one
+//! run, with medians; `repo` also takes `--commits N`, and `sources` what to read: `none`, `lz4`, `zstd`, `redis`.
 
 mod commits;
 mod decode;
 mod decode_csv;
 mod events;
+mod grown;
 mod handler;
+mod latency;
 mod nodes;
 mod partitions;
+mod peer;
 mod pipeline;
 mod process;
+mod readers;
 mod repo;
 mod sandbox;
 mod serve;
 mod sources;
 mod spouts;
+mod sql;
+mod startup;
 mod state;
 mod timing;
 
@@ -33,6 +39,10 @@ fn main() -> Result<()> {
         "partitions",
         "serve",
         "spouts",
+        "sql",
+        "readers",
+        "startup",
+        "latency",
         "sources",
         "repo",
     ];
@@ -40,6 +50,11 @@ fn main() -> Result<()> {
         && first == "repo"
     {
         return runtime.block_on(repo::run(rest));
+    }
+    if let [first, rest @ ..] = wanted.as_slice()
+        && first == "grown"
+    {
+        return runtime.block_on(grown::Grown::run(rest));
     }
     if let [first, rest @ ..] = wanted.as_slice()
         && first == "sources"
@@ -63,6 +78,10 @@ fn main() -> Result<()> {
             "partitions" => partitions::run()?,
             "serve" => serve::run()?,
             "spouts" => spouts::run()?,
+            "sql" => runtime.block_on(sql::run())?,
+            "readers" => runtime.block_on(readers::run())?,
+            "startup" => startup::run()?,
+            "latency" => latency::run()?,
             "sources" => sources::run(&runtime, &[])?,
             _ => pipeline::run()?,
         }
