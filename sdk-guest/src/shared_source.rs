@@ -68,7 +68,7 @@ pub trait SharedReader: 'static {
 }
 
 /// Time between two looks at partitions that have nothing; it doubles from the first value to the second.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
 /// A reader spends at most this fraction of its time, one in `SHARE`, looking at partitions that have nothing.
 const SHARE: u32 = 25;
 

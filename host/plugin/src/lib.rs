@@ -57,6 +57,7 @@ mod stream_consumer;
 mod task;
 mod transformer;
 mod turns;
+mod unchanged;
 
 pub use self::{
     backoff::Backoff,

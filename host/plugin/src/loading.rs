@@ -15,41 +15,42 @@ pub(super) struct Loading {
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) wasm: Arc<Vec<u8>>,
+    /// That of these bytes.
+    pub(super) digest: String,
 }
 
 /// What a thread that may block has found.
 enum Found {
     Plugin(Box<Plugin>),
-    /// No code, for the component of this digest.
-    Nothing(String),
+    /// No code is kept.
+    Nothing,
 }
 
 impl Loading {
     /// The plugin, none of which has run; what is not kept is compiled by `compiler`.
     pub(super) async fn load(self, compiler: &Compiler) -> Result<Plugin, Error> {
-        let digest = match self.clone().apart(Self::kept).await? {
-            Found::Plugin(plugin) => return Ok(*plugin),
-            Found::Nothing(digest) => digest,
-        };
+        if let Found::Plugin(plugin) = self.clone().apart(Self::kept).await? {
+            return Ok(*plugin);
+        }
         let code = compiler.compile(&self.engine, (&self.name, &self.path), &self.wasm).await?;
         self.apart(move |loading| {
-            let component = loading.cache.keep(&loading.engine, &loading.path, &digest, &code)?;
-            loading.link(&component, digest)
+            let component = loading.cache.keep(&loading.engine, &loading.path, &loading.digest, &code)?;
+            loading.link(&component)
         })
         .await
     }
 
     fn kept(self) -> Result<Found, Error> {
         component::check_header(&self.path, &self.wasm)?;
-        let digest = component::digest(&self.wasm);
-        match self.cache.kept(&self.engine, &self.path, &digest) {
-            Some(component) => Ok(Found::Plugin(Box::new(self.link(&component, digest)?))),
-            None => Ok(Found::Nothing(digest)),
+        match self.cache.kept(&self.engine, &self.path, &self.digest) {
+            Some(component) => Ok(Found::Plugin(Box::new(self.link(&component)?))),
+            None => Ok(Found::Nothing),
         }
     }
 
-    fn link(&self, component: &Component, digest: String) -> Result<Plugin, Error> {
-        Plugin::link((&self.engine, component), &self.reserved, &self.name, &self.path, (&self.wasm, digest))
+    fn link(&self, component: &Component) -> Result<Plugin, Error> {
+        let bytes = (self.wasm.as_slice(), self.digest.clone());
+        Plugin::link((&self.engine, component), &self.reserved, &self.name, &self.path, bytes)
     }
 
     async fn apart<T: Send + 'static>(

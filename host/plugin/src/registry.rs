@@ -18,6 +18,7 @@ use super::{
     loading::Loading,
     reserved::Reserved,
     shelf::Shelf,
+    unchanged::{Identity, Unchanged},
 };
 
 /// The plugins of one directory. Clones share compiled code.
@@ -37,6 +38,8 @@ struct Inner {
     cache: Arc<Cache>,
     reserved: Arc<Reserved>,
     loaded: Mutex<BTreeMap<String, Arc<Plugin>>>,
+    /// Those whose files need not be read again.
+    unchanged: Unchanged,
     /// What keeps two who need the same plugin from compiling it twice, by its digest.
     turns: Mutex<BTreeMap<String, Weak<Turn>>>,
     /// What took too much to compile, by its digest: it is not tried again.
@@ -105,6 +108,7 @@ impl Plugins {
             cache: Arc::new(Cache::new(cache)),
             reserved: Arc::new(Reserved::new(reserved)),
             loaded: Mutex::default(),
+            unchanged: Unchanged::default(),
             turns: Mutex::default(),
             given_up: Mutex::default(),
         };
@@ -134,7 +138,8 @@ impl Plugins {
     /// # Errors
     /// Why it is none.
     pub async fn examine(&self, name: &str, place: &Path, wasm: Vec<u8>) -> Result<Plugin, Error> {
-        self.compile(name, place.to_owned(), wasm).await
+        let digest = component::digest(&wasm);
+        self.compile(name, place.to_owned(), (wasm, digest)).await
     }
 
     /// Every `.wasm` file of the directory, sorted by name; broken ones with their error.
@@ -146,7 +151,10 @@ impl Plugins {
         for (name, path) in self.files()? {
             let size = fs::metadata(&path).map_or(0, |file| file.len());
             let (digest, plugin) = match component::read(&path) {
-                Ok(wasm) => (component::digest(&wasm), self.load(&name, path.clone(), wasm).await),
+                Ok(wasm) => {
+                    let digest = component::digest(&wasm);
+                    (digest.clone(), self.load(&name, path.clone(), (wasm, digest)).await)
+                }
                 Err(error) => (String::new(), Err(error)),
             };
             listed.push(Listed { name, path, size, digest, plugin });
@@ -173,10 +181,17 @@ impl Plugins {
         let files = self.files()?;
         let mut found = None;
         if let Some(path) = files.get(name) {
+            let wanted = |digest: &str| pinned.is_none_or(|pinned| pinned == digest);
+            if let Some(plugin) = self.inner.unchanged.get(name, path).filter(|plugin| wanted(plugin.digest())) {
+                return Ok(plugin);
+            }
+            let identity = Identity::settled(path);
             let wasm = component::read(path)?;
             let digest = component::digest(&wasm);
-            if pinned.is_none_or(|pinned| pinned == digest) {
-                return self.of_file(name, path, (wasm, digest)).await;
+            if wanted(&digest) {
+                let plugin = self.of_file(name, path, (wasm, digest)).await?;
+                self.inner.unchanged.put(name, identity, &plugin);
+                return Ok(plugin);
             }
             found = Some(digest);
         }
@@ -200,7 +215,7 @@ impl Plugins {
     }
 
     async fn of_file(&self, name: &str, path: &Path, (wasm, digest): (Vec<u8>, String)) -> Result<Arc<Plugin>, Error> {
-        let plugin = self.load(name, path.to_owned(), wasm).await?;
+        let plugin = self.load(name, path.to_owned(), (wasm, digest.clone())).await?;
         match self.inner.cache.change(&self.inner.dir, name, &digest) {
             Some(Change::Replaced) => {
                 tracing::info!(plugin = name, digest, "plugin was replaced since the last start");
@@ -221,7 +236,7 @@ impl Plugins {
         if component::digest(&wasm) != digest {
             return Err(broken("it is not what its digest says".into()));
         }
-        self.load(name, path, wasm).await.map(Some)
+        self.load(name, path, (wasm, digest)).await.map(Some)
     }
 
     fn not_found(&self, name: &str, files: impl Iterator<Item = String>) -> Error {
@@ -233,8 +248,7 @@ impl Plugins {
         Error::NotFound { name: name.to_owned(), dir, project, near }
     }
 
-    async fn load(&self, name: &str, path: PathBuf, wasm: Vec<u8>) -> Result<Arc<Plugin>, Error> {
-        let digest = component::digest(&wasm);
+    async fn load(&self, name: &str, path: PathBuf, (wasm, digest): (Vec<u8>, String)) -> Result<Arc<Plugin>, Error> {
         let lock = || self.inner.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = || lock().get(name).filter(|plugin| plugin.digest() == digest).map(Arc::clone);
         if let Some(plugin) = loaded() {
@@ -249,7 +263,7 @@ impl Plugins {
         if let Some(much) = given_up().get(&digest).cloned() {
             return Err(Error::CompileLimit { plugin: name.to_owned(), path, much });
         }
-        let plugin = self.compile(name, path, wasm).await;
+        let plugin = self.compile(name, path, (wasm, digest.clone())).await;
         if let Err(Error::CompileLimit { much, .. }) = &plugin {
             given_up().insert(digest, much.clone());
         }
@@ -258,7 +272,7 @@ impl Plugins {
         Ok(plugin)
     }
 
-    async fn compile(&self, name: &str, path: PathBuf, wasm: Vec<u8>) -> Result<Plugin, Error> {
+    async fn compile(&self, name: &str, path: PathBuf, (wasm, digest): (Vec<u8>, String)) -> Result<Plugin, Error> {
         let (inner, size) = (&self.inner, wasm.len() as f64 / 1e6);
         let loading = Loading {
             engine: inner.engine.clone(),
@@ -267,6 +281,7 @@ impl Plugins {
             name: name.to_owned(),
             path,
             wasm: Arc::new(wasm),
+            digest,
         };
         let begun = clock::now();
         let say = |times| {

@@ -1,25 +1,31 @@
-//! `just bench [decode|handler|state|nodes|nexmark|commits|pipeline|partitions|serve|spouts|sources|parquet|repo]`: ratios in one run,
-//! with medians; `repo` also takes `--commits N`, `sources` what to read (`none`, `lz4`, `zstd`, `redis`), `nodes` a part of what is
-//! measured (`window`), `nexmark` queries (`q1 q4`), and `parquet` sizes in millions of rows, to see what a row costs where there are
-//! more of them.
+//! `just bench [decode|handler|state|nodes|nexmark|commits|pipeline|partitions|serve|spouts|sql|readers|startup|latency|sources|parquet|repo]`:
+//! ratios in one run, with medians; `repo` also takes `--commits N`, `sources` what to read (`none`, `lz4`, `zstd`, `redis`), `nodes` a
+//! part of what is measured (`window`), `nexmark` queries (`q1 q4`), and `parquet` sizes in millions of rows, to see what a row costs
+//! where there are more of them.
 
 mod commits;
 mod decode;
 mod decode_csv;
 mod events;
+mod grown;
 mod handler;
+mod latency;
 mod nexmark;
 mod nodes;
 mod parquet;
 mod partitions;
+mod peer;
 mod pipeline;
 mod process;
+mod readers;
 mod repo;
 mod same;
 mod sandbox;
 mod serve;
 mod sources;
 mod spouts;
+mod sql;
+mod startup;
 mod state;
 mod timing;
 
@@ -39,12 +45,17 @@ fn main() -> Result<()> {
         "partitions",
         "serve",
         "spouts",
+        "sql",
+        "readers",
+        "startup",
+        "latency",
         "sources",
         "parquet",
         "repo",
     ];
     match wanted.as_slice() {
         [first, rest @ ..] if first == "repo" => return runtime.block_on(repo::run(rest)),
+        [first, rest @ ..] if first == "grown" => return runtime.block_on(grown::Grown::run(rest)),
         [first, rest @ ..] if first == "sources" => return sources::run(&runtime, rest),
         [first, rest @ ..] if first == "nodes" => return runtime.block_on(nodes::run(rest)),
         [first, rest @ ..] if first == "nexmark" => return nexmark::run(rest),
@@ -69,6 +80,10 @@ fn main() -> Result<()> {
             "partitions" => partitions::run()?,
             "serve" => serve::run()?,
             "spouts" => spouts::run()?,
+            "sql" => runtime.block_on(sql::run())?,
+            "readers" => runtime.block_on(readers::run())?,
+            "startup" => startup::run()?,
+            "latency" => latency::run()?,
             "sources" => sources::run(&runtime, &[])?,
             "parquet" => parquet::run(&[])?,
             _ => pipeline::run()?,

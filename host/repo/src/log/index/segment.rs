@@ -22,7 +22,7 @@ use crate::{
 /// Entries of a page; a lookup reads one. Few in tests, so that they meet many.
 const PAGE: usize = if cfg!(test) { 3 } else { 64 };
 /// Bytes of pages that are read together where all of them are, and how many times that is on its way.
-const TOGETHER: u64 = if cfg!(test) { 1 << 10 } else { 256 << 10 };
+const TOGETHER: u64 = 256 << 10;
 const AHEAD: usize = 4;
 /// Pages kept in memory by one reader.
 const CACHED: usize = 512;
@@ -133,7 +133,10 @@ impl<V: Value> Segments<V> {
     /// All entries of a segment, in order. Its pages are not kept.
     pub(super) async fn entries(&self, segment: &Segment) -> Result<Vec<(String, V)>, Error> {
         let table = self.table(segment).await?;
-        let runs = stream::iter(together(&table)).map(|pages| self.pages(segment, pages)).buffered(AHEAD);
+        let runs = together(&table);
+        // What is small is parsed here: a switch of threads takes longer.
+        let apart = runs.len() > 1;
+        let runs = stream::iter(runs).map(|pages| self.pages(segment, pages, apart)).buffered(AHEAD);
         let mut all = Vec::with_capacity(table.len() * PAGE);
         let mut runs = std::pin::pin!(runs);
         while let Some(mut entries) = runs.try_next().await? {
@@ -142,13 +145,13 @@ impl<V: Value> Segments<V> {
         Ok(all)
     }
 
-    /// The entries of pages that lie one behind the other, parsed on a thread that may be kept busy.
-    async fn pages(&self, segment: &Segment, pages: Vec<PageAt>) -> Result<Vec<(String, V)>, Error> {
+    /// The entries of pages that lie one behind the other; parsed `apart`, on a thread that may be kept busy.
+    async fn pages(&self, segment: &Segment, pages: Vec<PageAt>, apart: bool) -> Result<Vec<(String, V)>, Error> {
         let (Some(first), Some(last)) = (pages.first(), pages.last()) else { return Ok(Vec::new()) };
         let (from, to) = (first.at, last.at.saturating_add(last.size));
         let bytes = self.objects.read_range(&self.layout.object(&segment.object), from..to).await?;
         let bytes = bytes.ok_or_else(|| self.damaged(segment, &"it is missing"))?;
-        let parsing = tokio::task::spawn_blocking(move || {
+        let parse = move || {
             let mut entries = Vec::with_capacity(pages.len() * PAGE);
             for page in pages {
                 let own = usize::try_from(page.at - from).ok().zip(usize::try_from(page.size).ok());
@@ -157,8 +160,12 @@ impl<V: Value> Segments<V> {
                 entries.append(&mut serde_json::from_slice::<Vec<_>>(own).map_err(|source| source.to_string())?);
             }
             Ok::<_, String>(entries)
-        });
-        let parsed = parsing.await.unwrap_or_else(|ended| Err(ended.to_string()));
+        };
+        let parsed = if apart {
+            tokio::task::spawn_blocking(parse).await.unwrap_or_else(|ended| Err(ended.to_string()))
+        } else {
+            parse()
+        };
         parsed.map_err(|reason| self.damaged(segment, &reason))
     }
 

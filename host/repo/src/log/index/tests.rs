@@ -126,3 +126,24 @@ proptest! {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run(ops));
     }
 }
+
+/// An index that is read in several parts at once gives what a scan of its pages gives.
+#[tokio::test]
+async fn a_large_index_is_read_whole() {
+    let segments = Segments::new(&Objects::memory(), &Layout::of("r"), Vec::new());
+    let mut index: Index<Letters> = Index::new(segments);
+    let letters = |n: u32| Letters { fresh: n % 7 > 0, letters: format!("{n}").repeat(20) };
+    for part in 0..3 {
+        (0..4000).for_each(|n| index.put(format!("/{:05}", n * 3 % 4001 + part), letters(n + part)));
+        index.freeze();
+        let segments = merged(index.segments(), index.pending()).await.unwrap();
+        index.install(segments, index.generation());
+    }
+    assert!(index.segments().list().iter().any(|segment| segment.size > 1 << 18), "it is read in one part");
+    let mut scan = index.scan("");
+    let mut scanned = BTreeMap::new();
+    while let Some((key, value)) = scan.next().await.unwrap() {
+        scanned.insert(key, value);
+    }
+    assert_eq!(index.all().await.unwrap(), scanned);
+}
