@@ -39,6 +39,10 @@ pub struct LimitsSpec {
     pub threads: Option<u32>,
     /// Sockets that all instances of a plugin together may have open, connections and listeners.
     pub sockets: u32,
+    /// Bytes a second that all connections of all instances of a plugin together may carry, in both directions; any number where it
+    /// is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<ByteSize>,
     /// Bytes that all instances of a plugin together may add to directories it may write to. What it removes is given back.
     pub disk: ByteSize,
     /// Partitions that a source may have.
@@ -66,6 +70,7 @@ impl Default for LimitsSpec {
             files: None,
             threads: None,
             sockets: 256,
+            traffic: None,
             disk: ByteSize(10 << 30),
             partitions: 10_000,
             state: ByteSize(1 << 30),

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use super::{
     files::{Disk, Threads},
     log::Log,
-    net::Denials,
+    net::{Denials, Traffic},
     secrets::Masks,
     turns::Turns,
 };
@@ -34,6 +34,7 @@ struct Accounts {
     denials: Denials,
     turns: OnceLock<Arc<Semaphore>>,
     threads: OnceLock<Threads>,
+    traffic: OnceLock<Traffic>,
 }
 
 /// What is shared.
@@ -100,6 +101,11 @@ impl Quotas {
     /// What waits for files on their behalf.
     pub(super) fn threads(&self, new: impl FnOnce() -> Threads) -> Threads {
         self.0.threads.get_or_init(new).clone()
+    }
+
+    /// What their connections may carry.
+    pub(super) fn traffic(&self, new: impl FnOnce() -> Traffic) -> Traffic {
+        self.0.traffic.get_or_init(new).clone()
     }
 
     /// How much of it all have together.

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-use super::endpoint_grant::Endpoint;
+use super::{endpoint_grant::Endpoint, traffic::Traffic};
 use crate::{
     bindings::spout::plugin::network::{Cause, Failure},
     log::clean,
@@ -47,6 +47,8 @@ pub struct Dialled {
     /// The host as the guest has named it, whom a certificate has to be for.
     host: String,
     peer: SocketAddr,
+    /// What it may carry, with the others.
+    traffic: Traffic,
     /// What was read and not taken.
     ahead: BytesMut,
     /// Bytes that room is made for at the next read.
@@ -80,7 +82,13 @@ impl Way {
 }
 
 impl Dialled {
-    pub(super) fn new(stream: TcpStream, peer: SocketAddr, endpoint: Arc<Endpoint>, host: String) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        endpoint: Arc<Endpoint>,
+        host: String,
+        traffic: Traffic,
+    ) -> Self {
         // What a guest sends, it sends in one piece.
         drop(stream.set_nodelay(true));
         Self {
@@ -88,6 +96,7 @@ impl Dialled {
             endpoint,
             host,
             peer,
+            traffic,
             ahead: BytesMut::new(),
             room: FIRST,
             ended: false,
@@ -153,9 +162,14 @@ impl Dialled {
         if self.ended || most == 0 {
             return Ok(Vec::new());
         }
+        if timeout_at(until, self.traffic.freed()).await.is_err() {
+            return Err(self.slowed());
+        }
+        let most = self.traffic.piece(most);
         let mut bytes = Vec::with_capacity(most.min(self.room));
         match timeout_at(until, poll_fn(|cx| self.way.poll_all(cx, &mut bytes, most))).await {
             Ok(Ok(trouble)) => {
+                self.traffic.gone(bytes.len());
                 self.trouble = trouble;
                 self.ended = bytes.is_empty();
                 self.room = bytes.len().saturating_mul(2).clamp(FIRST, MOST);
@@ -193,14 +207,17 @@ impl Dialled {
 
     /// How many of `bytes` were taken.
     pub(crate) async fn write(&mut self, bytes: &[u8], until: Instant) -> Result<usize, Failure> {
-        let (mut taken, way) = (0, &mut self.way);
+        let (mut taken, way, traffic) = (0, &mut self.way, &self.traffic);
         let writing = async {
             let io = way.io()?;
             while let Some(left) = bytes.get(taken..).filter(|left| !left.is_empty()) {
-                match io.write(left).await? {
+                traffic.freed().await;
+                let piece = left.get(..traffic.piece(left.len())).unwrap_or(left);
+                match io.write(piece).await? {
                     0 => return Err(io::ErrorKind::WriteZero.into()),
                     count => taken += count,
                 }
+                traffic.gone(piece.len());
             }
             io.flush().await
         };
@@ -220,6 +237,11 @@ impl Dialled {
             Ok(Err(error)) => Err(self.failed("finishing", &error)),
             Err(_) => Err(failure(Cause::TimedOut, format!("{}: the peer took nothing in time", self.host))),
         }
+    }
+
+    fn slowed(&self) -> Failure {
+        let why = "as many bytes as `limits.traffic` lets all connections of the plugin carry have gone; raise it, or wait";
+        failure(Cause::TimedOut, format!("{}: {why}", self.host))
     }
 
     fn failed(&self, what: &str, error: &io::Error) -> Failure {
@@ -303,11 +325,15 @@ mod tests {
     use super::*;
 
     async fn pair() -> (Dialled, TcpStream) {
+        pair_of(None).await
+    }
+
+    async fn pair_of(rate: Option<u64>) -> (Dialled, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (dialled, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let endpoint = Arc::new(Endpoint::new(("p", "guest"), None, &[], None, &[]));
-        let dialled = Dialled::new(dialled.unwrap(), address, endpoint, "broker".into());
+        let dialled = Dialled::new(dialled.unwrap(), address, endpoint, "broker".into(), Traffic::of(rate));
         (dialled, accepted.unwrap().0)
     }
 
@@ -327,6 +353,24 @@ mod tests {
         assert_eq!(dialled.read(MOST, until()).await.unwrap().len(), 500);
         peer.shutdown().await.unwrap();
         assert_eq!(dialled.read(MOST, until()).await.unwrap().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_carries_what_the_plugin_may_and_says_so() {
+        let (mut dialled, mut peer) = pair_of(Some(10_000)).await;
+        let until = |ms| clock::now() + Duration::from_millis(ms);
+        peer.write_all(&[7; 50_000]).await.unwrap();
+        let begun = clock::now();
+        let mut got = 0;
+        while got < 4_000 {
+            got += dialled.read(MOST, until(20_000)).await.unwrap().len();
+        }
+        // A thousand at once, the others at their time.
+        assert!(begun.elapsed() >= Duration::from_millis(250), "{:?}", begun.elapsed());
+        let sent = dialled.write(&[1; 5_000], until(20_000)).await.unwrap();
+        assert_eq!(sent, 5_000);
+        let said = dialled.read(MOST, until(1)).await.unwrap_err();
+        assert!(said.cause == Cause::TimedOut && said.message.contains("limits.traffic"), "{said:?}");
     }
 
     #[tokio::test]

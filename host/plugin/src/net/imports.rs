@@ -43,7 +43,7 @@ impl Net {
             Host::Number(ip) => ip.to_string(),
         };
         let secures = endpoint.trust.is_some() && begin == Begin::AsGranted;
-        let mut dialled = Dialled::new(stream, peer, endpoint, host);
+        let mut dialled = Dialled::new(stream, peer, endpoint, host, self.traffic.clone());
         if secures {
             dialled.start_tls(until).await?;
         }

@@ -17,6 +17,7 @@ mod policy;
 mod range;
 mod sockets;
 mod target;
+mod traffic;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub(crate) use self::{
     imports::until,
     names::{Resolver, System},
     policy::Denials,
+    traffic::Traffic,
 };
 pub use self::{
     endpoint_grant::{Addresses, EndpointGrant, TlsFiles, TlsGrant},
@@ -47,6 +49,8 @@ pub(crate) struct Net {
     endpoints: Endpoints,
     /// Sockets that all instances together may have open.
     sockets: u64,
+    /// What all connections of all instances together may carry.
+    traffic: Traffic,
     /// The port that it gets connections from outside at.
     exposed: Option<Exposed>,
     /// Where it listens for them.
@@ -67,7 +71,8 @@ impl Net {
             Box::pin(std::future::ready(allowed))
         });
         let (sockets, exposed) = (u64::from(task.limits.sockets), task.exposed.clone());
-        Ok(Self { names, policy, endpoints, sockets, exposed, listening: Vec::new() })
+        let traffic = task.quotas.traffic(|| Traffic::of(task.limits.traffic.map(|rate| rate.0)));
+        Ok(Self { names, policy, endpoints, sockets, traffic, exposed, listening: Vec::new() })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Sockets are counted where they come to be, over all instances of a plugin: each is a file descriptor of the host. UDP has none.
 
+use std::mem;
+
 use wasmtime::{
     StoreContextMut,
     component::{Linker, Resource, ResourceType},
@@ -12,6 +14,7 @@ use wasmtime_wasi::{
             tcp::HostTcpSocket,
             tcp_create_socket::Host as _,
         },
+        pipe::{ClosedInputStream, ClosedOutputStream},
     },
     sockets::WasiSocketsView as _,
 };
@@ -21,7 +24,23 @@ use crate::host::Held;
 
 type Accepted = (Resource<TcpSocket>, Resource<DynInputStream>, Resource<DynOutputStream>);
 
+type Streams = (Resource<DynInputStream>, Resource<DynOutputStream>);
+
 impl Held {
+    /// Holds the streams of a connection to what all connections may carry.
+    fn meter(&mut self, input: &Resource<DynInputStream>, output: &Resource<DynOutputStream>) -> wasmtime::Result<()> {
+        if !self.net.traffic.is_limited() {
+            return Ok(());
+        }
+        let reads = self.table.get_mut(input)?;
+        let stream = mem::replace(reads, Box::new(ClosedInputStream));
+        *reads = self.net.traffic.incoming(stream);
+        let writes = self.table.get_mut(output)?;
+        let stream = mem::replace(writes, Box::new(ClosedOutputStream));
+        *writes = self.net.traffic.outgoing(stream);
+        Ok(())
+    }
+
     /// Whether it may have one more socket.
     pub(super) fn has_room(&mut self) -> Result<(), ErrorCode> {
         let open = self.sockets_open();
@@ -92,7 +111,23 @@ pub(super) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
                 Err(code) => Err(code),
             };
             held.count_sockets();
+            if let Ok((_, input, output)) = &accepted {
+                held.meter(input, output)?;
+            }
             Ok((accepted,))
+        },
+    )?;
+    tcp.func_wrap(
+        "[method]tcp-socket.finish-connect",
+        |mut store: StoreContextMut<'_, Held>,
+         (socket,): (Resource<TcpSocket>,)|
+         -> wasmtime::Result<(Result<Streams, ErrorCode>,)> {
+            let held = store.data_mut();
+            let connected = told(HostTcpSocket::finish_connect(&mut held.sockets(), socket))?;
+            if let Ok((input, output)) = &connected {
+                held.meter(input, output)?;
+            }
+            Ok((connected,))
         },
     )?;
     linker.instance("wasi:sockets/udp-create-socket@0.2.12")?.func_wrap(
