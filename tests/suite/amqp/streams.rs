@@ -49,8 +49,6 @@ pub(super) fn others(address: &str, client: &mut Client) -> Result<()> {
     client.create("no-stream", "classic")?;
     site.write("spec.yaml", spec(address, "no-stream", ""))?;
     site.fails(&RUN, 1, &["amqp.stream", "consumerType: acked"])?;
-    site.write("spec.yaml", super::spec(address, "t", ""))?;
-    site.fails(&RUN, 1, &["amqp.stream", "consumerType: acked"])?;
     let tricks = vec![
         Trick::Cut(usize::MAX),
         Trick::Say(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
