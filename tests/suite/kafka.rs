@@ -45,7 +45,7 @@ producer:
   stream:
     plugin: kafka
     topic: {topic}
-    metadata: [partition, offset, timestamp]
+    metadata: [partition, offset, timestamp, headers]
     {stream}
   decoder: {decoder}
 grants: {{kafka: {{net: [\"{address}\"]}}}}
@@ -121,6 +121,11 @@ fn headers_keys_and_times_arrive_and_reading_begins_at_an_offset() -> Result<()>
                 ensure!(row[column] == *value, "{stream}: {n} has {row}");
             }
         }
+        // In their order, with both of one name.
+        let names = "__headers[1]['name'] = 'h' and __headers[2]['name'] = 'h' and __headers[3]['name'] = 'é'";
+        let values = "cast(__headers[1]['value'] as varchar) = cast(n as varchar) and cast(__headers[3]['value'] as varchar) = 'x'";
+        let sql = format!("select count(*) from tagged where cardinality(__headers) = 3 and {names} and {values}");
+        ensure!(site.number(&sql, None)? == 100 - first, "{stream}: {:?}", rows.values().next());
         Ok(())
     };
     check("start: earliest", 0)?;

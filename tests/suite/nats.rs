@@ -177,6 +177,26 @@ fn streams_are_read_from_the_beginning_the_end_or_a_time_and_by_subject() -> Res
 }
 
 #[test]
+fn headers_are_a_column() -> Result<()> {
+    let site = Site::new()?;
+    let Some(server) = server(&site)? else { return Ok(()) };
+    let mut client = Client::connect(&server.address())?;
+    client.create("H")?;
+    let (head, body) = ("NATS/1.0\r\nTrace: a\r\nOther: é\r\nTrace: b\r\n\r\n", message(0));
+    write!(client.stream, "HPUB H.x {} {}\r\n{head}{body}\r\n", head.len(), head.len() + body.len())?;
+    client.add("H.x", 1, 2)?;
+    site.write("spec.yaml", spec(&server.address(), "H", "    metadata: [key, headers]", ""))?;
+    site.ok(&["run", "spec.yaml", "--until", "idle"])?;
+    endure::each_once(&site, 2)?;
+    let sql = "select h['name'] as name, cast(h['value'] as varchar) as value from (select unnest(__headers) as h from lines where n = 0)";
+    let found = site.rows(sql, None)?;
+    let row = |name: &str, value: &str| format!(r#"{{"name":"{name}","value":"{value}"}}"#);
+    ensure!(found == [row("Trace", "a"), row("Other", "é"), row("Trace", "b")], "{found:?}");
+    ensure!(site.number("select count(*) from lines where __headers is null and n = 1", None)? == 1);
+    Ok(())
+}
+
+#[test]
 fn purged_messages_and_streams_made_anew_stop_the_pipeline_or_are_named() -> Result<()> {
     let site = Site::new()?;
     let Some(server) = server(&site)? else { return Ok(()) };

@@ -114,6 +114,24 @@ fn every_entry_is_there_once_over_kills_of_both() -> Result<()> {
 }
 
 #[test]
+fn fields_beside_the_message_are_headers_and_headers_a_column() -> Result<()> {
+    let site = Site::new()?;
+    let Some(server) = server(&site)? else { return Ok(()) };
+    let address = server.address();
+    let with = words(&["XADD", "s", "1-1", "b", "1", "v", &message(0), "a", "x", "b", "2"]);
+    redis(&address, &[with, words(&["XADD", "s", "2-1", "v", &message(1)])])?;
+    site.write("spec.yaml", spec(&address, "s", "    metadata: [headers]", ", value: v"))?;
+    site.ok(&["run", "spec.yaml", "--until", "idle"])?;
+    endure::each_once(&site, 2)?;
+    let sql = "select n, h['name'] as name, cast(h['value'] as varchar) as value from (select n, unnest(__headers) as h from lines)";
+    let found = site.rows(sql, None)?;
+    let row = |n: u64, name: &str, value: &str| format!(r#"{{"n":{n},"name":"{name}","value":"{value}"}}"#);
+    let expected = [row(0, "id", "1-1"), row(0, "b", "1"), row(0, "a", "x"), row(0, "b", "2"), row(1, "id", "2-1")];
+    ensure!(found == expected, "{found:?}");
+    Ok(())
+}
+
+#[test]
 fn streams_of_a_pattern_are_read_from_the_beginning_the_end_or_a_time() -> Result<()> {
     let site = Site::new()?;
     let Some(server) = server(&site)? else { return Ok(()) };

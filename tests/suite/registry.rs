@@ -16,6 +16,7 @@ use spout_tests::{Site, venv};
 
 const PEERS: [&str; 3] = ["fastavro==1.13.1", "protobuf==7.36.2", "pyarrow==26.0.1"];
 const SCRIPT: &str = include_str!("../support/registry.py");
+const RESOLVED: &str = include_str!("../support/resolved.py");
 /// Connections that end without an answer before the registry is up.
 const DOWN: usize = 4;
 
@@ -109,5 +110,46 @@ grants:
     other.write("orders.yaml", spec.replace(&url, "http://127.0.0.1:9"))?;
     other.ok(&["run", "orders.yaml", "--until", "ended"])?;
     ensure!(other.rows("select * from orders_t order by id", None)? == found);
+    Ok(())
+}
+
+#[test]
+fn messages_are_read_with_the_readers_schema_as_fastavro_does() -> Result<()> {
+    let Some(python) = venv::python(&PEERS)? else { return Ok(()) };
+    let site = Site::new()?;
+    let output = Command::new(python).args(["-c", RESOLVED]).arg(site.path()).output()?;
+    ensure!(output.status.success(), "the peer failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    let read = |name: &str| fs::read_to_string(site.path().join(name));
+    let mut answers = BTreeMap::new();
+    for id in 1..=5 {
+        answers.insert(format!("/schemas/ids/{id}"), json!({"schema": read(&format!("{id}.json"))?}).to_string());
+    }
+    answers.insert("/subjects/in-value/versions/latest".into(), json!({"schema": read("reader.json")?}).to_string());
+    let (url, _) = registry(answers)?;
+    let expected = read("expected.ndjson")?;
+    for (name, reader) in
+        [("latest", "latest"), ("file", "{file: reader.json}"), ("inline", read("reader.json")?.as_str())]
+    {
+        let spec = format!(
+            "pipeline: {{name: {name}}}
+producer:
+  stream: {{plugin: files, topic: in, settings: {{follow: false, whole: true}}}}
+  decoder: {{type: registry, url: \"{url}\", reader: {reader}}}
+commit: {{path: /t/, flush: {{rows: 100000}}}}
+errors: {{decode: dead-letter}}
+grants:
+  files: {{dirs: {{in: ./in}}}}
+"
+        );
+        site.write("spec.yaml", &spec)?;
+        site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+        let found = site.rows(&format!("select * from {name}_t order by id"), None)?;
+        for (found, expected) in found.iter().zip(expected.lines()) {
+            ensure!(found == expected, "{name}: {found}\nnot\n{expected}");
+        }
+        ensure!(found.len() == expected.lines().count(), "{name}: {} rows", found.len());
+        let letters = site.json(&["deadletter", "list", name])?;
+        ensure!(letters.len().to_string() == read("refused")?, "{name}: {} letters", letters.len());
+    }
     Ok(())
 }

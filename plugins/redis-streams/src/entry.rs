@@ -108,6 +108,16 @@ impl Entry {
         };
         messages.attribute("fault", fault.unwrap_or_default().as_bytes());
         let mut added = messages.add(offset, &value).header("id", self.id.to_string().as_bytes());
+        // Of those that are neither the message nor its key nothing would be left.
+        let is_whole = form.value.as_ref().is_none_or(|name| self.field(name).is_none());
+        let others = if is_whole { &[] } else { self.fields.as_slice() };
+        let own = [&form.value, &form.key];
+        for (name, value) in others {
+            let name = String::from_utf8_lossy(name);
+            if !own.iter().any(|own| own.as_deref() == Some(name.as_ref())) {
+                added = added.header(&name, value);
+            }
+        }
         if let Ok(ms) = i64::try_from(self.id.ms) {
             added = added.timestamp_ms(ms);
         }
@@ -187,7 +197,10 @@ mod tests {
     #[test]
     fn a_field_is_the_message_and_another_its_key() {
         let form = Form { value: Some("v".into()), key: Some("k".into()) };
-        let mut messages = message(&fields(&[(b"k", b"\xff"), (b"v", b"\x00\xff")]), &form);
+        let others = fields(&[(b"b", b"1"), (b"k", b"\xff"), (b"v", b"\x00\xff"), (b"a", b""), (b"b", b"\xfe")]);
+        let mut messages = message(&others, &form);
+        let headers: Vec<_> = messages.headers(0).collect();
+        assert_eq!(headers, [("id", &b"5-1"[..]), ("b", b"1"), ("a", b""), ("b", b"\xfe")]);
         assert_eq!((messages.value(0), messages.key(0)), (&b"\x00\xff"[..], Some(&b"\xff"[..])));
         fields(&[(b"w", b"\xff")]).add(8, &form, &mut messages);
         fields(&[(b"v", b"")]).add(9, &form, &mut messages);

@@ -165,6 +165,20 @@ fn others(address: &str, client: &mut Client) -> Result<()> {
     site.ok(&run)?;
     endure::each_once(&site, 1000)?;
     ensure!(proxy.connections() > count, "{} connections", proxy.connections());
+    // What the protocol says of a message is in its headers.
+    client.create("h", "classic")?;
+    client.publish("h", 0, 100)?;
+    let tagged = Site::new()?;
+    tagged
+        .write("spec.yaml", spec(address, "h", "").replace("consumerType", "metadata: [headers]\n    consumerType"))?;
+    tagged.ok(&run)?;
+    let found = |name: &str, value: &str| {
+        let all = "select n, unnest(__headers) as h from lines";
+        let of = format!("h['name'] = '{name}' and cast(h['value'] as varchar) = {value}");
+        tagged.number(&format!("select count(*) from ({all}) where {of}"), None)
+    };
+    let (ids, keys) = (found("message-id", "cast(n as varchar)")?, found("routing-key", "'h'")?);
+    ensure!(ids == 100 && keys == 100, "{ids} ids and {keys} keys");
     site.environment = vec![("SPOUT_TEST_PASSWORD", "another".into())];
     let said = site.fails(&run, 1, &["amqp.denied"])?;
     ensure!(!said.contains("another"), "{said}");

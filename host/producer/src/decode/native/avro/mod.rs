@@ -1,8 +1,13 @@
 //! `avro`: object containers, single records, single objects and Confluent messages, by arrow-avro.
 
 mod blocks;
+mod default;
 mod names;
+mod resolve;
+mod schema;
 mod shape;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
@@ -14,7 +19,7 @@ use arrow_avro::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::{blocks::container, names::spelled_out, shape::Shape};
+use self::{blocks::container, names::spelled_out, resolve::Resolution, schema::Schema, shape::Shape};
 use super::{DecoderKind, Opening};
 use crate::{
     SchemaText, UnknownFields,
@@ -108,7 +113,7 @@ impl AvroSpec {
                 Err("a container brings its writer's schema; remove `writer`, or set `encoding: record`".into())
             }
             (_, None) => Err("single records need the schema they were written with; add `writer: {file: …}`".into()),
-            (encoding, Some(writer)) => Ok(AvroMessages { records: Some(Records::new(encoding, &writer)?) }),
+            (encoding, Some(writer)) => Ok(AvroMessages { records: Some(Records::new(encoding, &writer, None)?) }),
         }
     }
 }
@@ -117,16 +122,17 @@ impl AvroSpec {
 const FREE: u64 = 64 << 10;
 const GROWTH: u64 = 64;
 
-/// A decoder of single records of `writer`, for rows of `schema`, or of the writer's columns.
+/// A decoder of single records of `writer`, read as those of `reader` if there is one, for rows of `schema`, or of that schema's columns.
 ///
 /// # Errors
 /// What of the schema cannot be read.
 pub(super) fn single(
     writer: &serde_json::Value,
+    reader: Option<&serde_json::Value>,
     schema: Option<SchemaRef>,
     unknown: UnknownFields,
 ) -> Result<Box<dyn Native>, String> {
-    let records = Some(Records::new(AvroEncoding::Record, writer)?);
+    let records = Some(Records::new(AvroEncoding::Record, writer, reader)?);
     Ok(Box::new(Conforming::new(AvroMessages { records }, schema, unknown)))
 }
 
@@ -135,7 +141,7 @@ pub(super) fn single(
 /// # Errors
 /// As [`single`].
 pub(super) fn columns_of(writer: &serde_json::Value) -> Result<SchemaRef, String> {
-    let schema = Records::new(AvroEncoding::Record, writer)?.open()?.schema();
+    let schema = Records::new(AvroEncoding::Record, writer, None)?.open()?.schema();
     conform::columns_of(schema)
 }
 
@@ -165,19 +171,33 @@ struct Records {
     shape: Shape,
     store: SchemaStore,
     fingerprint: [u8; 8],
+    /// Where records are read with another schema than they were written with.
+    resolution: Option<Resolution>,
     decoder: Option<Decoder>,
 }
 
 impl Records {
-    fn new(encoding: AvroEncoding, writer: &serde_json::Value) -> Result<Self, String> {
+    fn new(
+        encoding: AvroEncoding,
+        writer: &serde_json::Value,
+        reader: Option<&serde_json::Value>,
+    ) -> Result<Self, String> {
+        let resolution = |reader: &serde_json::Value| {
+            Shape::of(writer)?;
+            Shape::of(reader)?;
+            Resolution::new(&Schema::of(writer)?, &Schema::of(reader)?)
+        };
+        let reader = reader.filter(|reader| *reader != writer);
+        let resolution = reader.map(resolution).transpose()?;
+        let read = reader.unwrap_or(writer);
         let schema = AvroSchema::new(writer.to_string());
         let rabin = schema.fingerprint(FingerprintAlgorithm::Rabin).map_err(|error| error.to_string())?;
         let Fingerprint::Rabin(rabin) = rabin else { return Err("the writer's schema has no fingerprint".into()) };
         let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
-        let schema = AvroSchema::new(spelled_out(writer).to_string());
+        let schema = AvroSchema::new(spelled_out(read).to_string());
         store.set(Fingerprint::Id(ID), schema).map_err(|error| error.to_string())?;
-        let records =
-            Self { encoding, shape: Shape::of(writer)?, store, fingerprint: rabin.to_le_bytes(), decoder: None };
+        let (shape, fingerprint) = (Shape::of(read)?, rabin.to_le_bytes());
+        let records = Self { encoding, shape, store, fingerprint, resolution, decoder: None };
         records.open()?;
         Ok(records)
     }
@@ -202,9 +222,17 @@ impl Records {
             AvroEncoding::Confluent if value.first() == Some(&0) && value.len() >= 5 => &value[5..],
             AvroEncoding::Confluent | AvroEncoding::Record | AvroEncoding::Container => value,
         };
-        let mut rest = body;
         // Beyond what every record may be, a little for what it has: nulls take places that they have no bytes for.
         let mut room = FREE.saturating_add(self.shape.null()).saturating_add(GROWTH.saturating_mul(body.len() as u64));
+        let resolved;
+        let body = match &self.resolution {
+            None => body,
+            Some(resolution) => {
+                resolved = resolution.resolve(body, room)?;
+                &resolved
+            }
+        };
+        let mut rest = body;
         self.shape.skip(&mut rest, &mut room)?;
         if !rest.is_empty() {
             return Err(format!("there are {} bytes after the record", rest.len()));

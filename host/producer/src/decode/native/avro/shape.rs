@@ -254,12 +254,14 @@ pub(super) fn length(bytes: &mut &[u8]) -> Result<usize, String> {
     usize::try_from(varint(bytes)?).map_err(|_| "a length is negative".into())
 }
 
-fn index(bytes: &mut &[u8], of: usize, what: &str) -> Result<usize, String> {
+/// Which of so many it is.
+pub(super) fn index(bytes: &mut &[u8], of: usize, what: &str) -> Result<usize, String> {
     let found = varint(bytes)?;
     usize::try_from(found).ok().filter(|&index| index < of).ok_or_else(|| format!("there is no {what} {found}"))
 }
 
-fn blocks(bytes: &mut &[u8], mut item: impl FnMut(&mut &[u8]) -> Result<(), String>) -> Result<(), String> {
+/// Each item of an array or map.
+pub(super) fn blocks(bytes: &mut &[u8], mut item: impl FnMut(&mut &[u8]) -> Result<(), String>) -> Result<(), String> {
     loop {
         let count = varint(bytes)?;
         if count < 0 {

@@ -25,6 +25,12 @@ pub enum RegistryError {
         /// What it said, and what to do.
         what: String,
     },
+    /// There is no reader's schema.
+    #[error("messages cannot be read with `reader`: {what}")]
+    Reader {
+        /// What is wrong with it.
+        what: String,
+    },
     /// More schemas are needed at once than are kept in memory.
     #[error("schema {id} was forgotten before its messages were decoded, for too many are in use; it is fetched again")]
     Forgotten {
@@ -37,7 +43,7 @@ impl Coded for RegistryError {
     fn kind(&self) -> Kind {
         match self {
             Self::Silent { .. } | Self::Forgotten { .. } => Kind::Unavailable,
-            Self::Refused { .. } => Kind::Spec,
+            Self::Refused { .. } | Self::Reader { .. } => Kind::Spec,
         }
     }
 
@@ -45,6 +51,7 @@ impl Coded for RegistryError {
         match self {
             Self::Silent { .. } | Self::Forgotten { .. } => "E0377",
             Self::Refused { .. } => "E0378",
+            Self::Reader { .. } => "E0670",
         }
     }
 }

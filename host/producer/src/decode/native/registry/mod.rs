@@ -20,6 +20,7 @@ mod fuzz;
 mod json;
 mod keep;
 mod protobuf;
+mod reader;
 mod running;
 mod schemas;
 mod shelf;
@@ -36,7 +37,7 @@ use spout_codec::Evolve;
 
 pub(in crate::decode) use self::shelf::{Patience, Shelf};
 pub use self::{error::RegistryError, shelf::Schemas};
-use self::{running::Registered, schemas::Format};
+use self::{reader::AvroReader, running::Registered, schemas::Format};
 use super::{DecoderKind, Opening};
 use crate::{SchemaText, UnknownFields, decode::Native};
 
@@ -73,6 +74,11 @@ pub struct RegistrySpec {
     /// Directory, from the spec's, where fetched schemas are kept, so that a restart or a replay needs no registry for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<PathBuf>,
+    /// The Avro schema that messages are read with, whatever they were written with: `latest`, the subject's latest one when the pipeline
+    /// starts; a file from the spec's directory, as in `{file: order.avsc}`; or the schema itself. Fields that a message does not have get
+    /// their defaults. Without it each message is read with the schema that it was written with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reader: Option<AvroReader>,
     /// Columns and their types, as in `{id: int64, name: utf8}`. Without it: those of the subject's latest schema, or else of the
     /// first message, from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,7 +150,8 @@ impl RegistrySpec {
     /// What of the machine it reaches.
     fn reach(&self) -> Vec<Reach> {
         let secrets = self.password.iter().chain(&self.token).map(SecretSpec::reach);
-        let files = self.ca.iter().chain(&self.keep).map(|_| Reach::Files);
+        let reader = self.reader.as_ref().and_then(AvroReader::file);
+        let files = self.ca.iter().chain(&self.keep).chain(reader).map(|_| Reach::Files);
         [Reach::Network].into_iter().chain(secrets).chain(files).collect()
     }
 
@@ -203,6 +210,12 @@ impl RegistrySpec {
                 "this `strategy` names subjects by their records; name the record with `record`, or set `subject`"
                     .into(),
             );
+        }
+        if self.reader.is_some() && self.format.is_some_and(|format| format != SchemaFormat::Avro) {
+            return Err("`reader` is an Avro schema, and `format` says another; remove one of them".into());
+        }
+        if self.evolve.adds() && self.reader.is_some() {
+            return Err("`reader` says the columns, so that none can be added; remove `evolve`".into());
         }
         if self.evolve.adds() && self.unknown == UnknownFields::Fail {
             return Err("`evolve: add-columns` and `unknown: fail` contradict each other; keep one of them".into());

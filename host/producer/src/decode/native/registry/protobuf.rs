@@ -1,6 +1,6 @@
 //! Protobuf messages of registered files: which of a file's messages, and the files that it imports.
 
-use std::panic;
+use std::{collections::BTreeMap, panic};
 
 use base64::Engine as _;
 use prost_reflect::{
@@ -8,25 +8,53 @@ use prost_reflect::{
     prost::Message as _,
     prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, field_descriptor_proto},
 };
+use protox::{
+    Compiler,
+    file::{ChainFileResolver, File, FileResolver, GoogleFileResolver},
+};
 
 use super::schemas::Registration;
 
 /// What the schema's own file is called: a registry has no name for it.
 const MAIN: &str = "spout/registered.proto";
 
+/// Most bytes of schemas that are texts, and how deep braces may be in each other there.
+const TEXT: usize = 4 << 20;
+const DEPTH: usize = 100;
+
+/// What texts say of their parts for other readers than us.
+const META: &str = r#"
+syntax = "proto3";
+package confluent;
+import "google/protobuf/descriptor.proto";
+message Meta {
+  string doc = 1;
+  map<string, string> params = 2;
+  repeated string tags = 3;
+}
+extend google.protobuf.FileOptions { Meta file_meta = 1088; }
+extend google.protobuf.MessageOptions { Meta message_meta = 1088; }
+extend google.protobuf.FieldOptions { Meta field_meta = 1088; }
+extend google.protobuf.EnumOptions { Meta enum_meta = 1088; }
+extend google.protobuf.EnumValueOptions { Meta enum_value_meta = 1088; }
+"#;
+
 /// The file of `schema`.
 ///
 /// # Errors
 /// It, or what it imports, is no sound descriptor.
 pub(super) fn file(schema: &Registration) -> Result<FileDescriptor, String> {
-    let mut files = own();
-    for referred in &schema.references {
-        files.push(read(&referred.name, &referred.schema)?);
-    }
-    files.push(read(MAIN, &schema.schema)?);
-    let made = panic::catch_unwind(panic::AssertUnwindSafe(|| {
-        let mut pool = DescriptorPool::global();
-        pool.add_file_descriptor_protos(files).map(|()| pool).map_err(|error| error.to_string())
+    let referred = schema.references.iter().map(|referred| (referred.name.as_str(), referred.schema.as_str()));
+    let all: Vec<(&str, &str)> = referred.chain([(MAIN, schema.schema.as_str())]).collect();
+    let files: Option<Vec<FileDescriptorProto>> = all.iter().map(|(name, text)| read(name, text)).collect();
+    let made = panic::catch_unwind(panic::AssertUnwindSafe(|| match files {
+        Some(files) => {
+            let mut pool = DescriptorPool::global();
+            let files = own().into_iter().chain(files);
+            pool.add_file_descriptor_protos(files).map(|()| pool).map_err(|error| error.to_string())
+        }
+        // A registry that does not know `format=serialized` gives texts.
+        None => compiled(&all),
     }));
     // The library is meant to return errors, and panics over some of what contradicts itself.
     let pool = made.unwrap_or_else(|_| Err("it contradicts itself".into()));
@@ -60,16 +88,61 @@ pub(super) fn named(file: &FileDescriptor, name: Option<&str>) -> Result<Message
     }
 }
 
-fn read(name: &str, text: &str) -> Result<FileDescriptorProto, String> {
-    let wrong = |why: String| {
-        format!(
-            "the registry does not give the Protobuf schema {name} as a descriptor ({why}); it has to know `format=serialized`"
-        )
-    };
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text.trim());
-    let bytes = bytes.map_err(|error| wrong(error.to_string()))?;
-    let file = FileDescriptorProto::decode(&*bytes).map_err(|error| wrong(error.to_string()))?;
-    Ok(FileDescriptorProto { name: Some(name.into()), ..file })
+/// The descriptor that `text` is, if it is one.
+fn read(name: &str, text: &str) -> Option<FileDescriptorProto> {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text.trim()).ok()?;
+    let file = FileDescriptorProto::decode(&*bytes).ok()?;
+    Some(FileDescriptorProto { name: Some(name.into()), ..file })
+}
+
+/// What `files` say, of which at least one is text, with what they import.
+fn compiled(files: &[(&str, &str)]) -> Result<DescriptorPool, String> {
+    if files.iter().map(|(_, text)| text.len()).sum::<usize>() > TEXT {
+        return Err(format!("its texts have more than {TEXT} bytes"));
+    }
+    let mut known = Registered(own().into_iter().map(|file| (file.name().to_owned(), Ok(file))).collect());
+    known.0.insert("confluent/meta.proto".into(), Err(META.to_owned()));
+    for (name, text) in files {
+        let file = match read(name, text) {
+            Some(file) => Ok(file),
+            None if deepest(text) > DEPTH => return Err(format!("{name} is nested deeper than {DEPTH}")),
+            None => Err((*text).to_owned()),
+        };
+        known.0.insert((*name).to_owned(), file);
+    }
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(known);
+    resolver.add(GoogleFileResolver::new());
+    let mut compiler = Compiler::with_file_resolver(resolver);
+    compiler.open_file(MAIN).map_err(|error| error.to_string())?;
+    Ok(compiler.descriptor_pool())
+}
+
+/// Files by name: as descriptors, or as texts.
+struct Registered(BTreeMap<String, Result<FileDescriptorProto, String>>);
+
+impl FileResolver for Registered {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        match self.0.get(name) {
+            None => Err(protox::Error::file_not_found(name)),
+            Some(Ok(file)) => Ok(File::from_file_descriptor_proto(file.clone())),
+            Some(Err(text)) => File::from_source(name, text),
+        }
+    }
+}
+
+/// How many braces and brackets are open at a time, at most.
+fn deepest(text: &str) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'{' | b'[' | b'<' | b'(' => open += 1,
+            b'}' | b']' | b'>' | b')' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 /// Files that every registry of Confluent's kind knows without a reference.

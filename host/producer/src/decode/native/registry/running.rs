@@ -8,6 +8,7 @@ use arrow::{
     compute::{concat_batches, take_record_batch},
     datatypes::{Field, Schema, SchemaRef},
 };
+use serde_json::Value;
 use spout_codec::{Coerce, Unknown, UnknownField};
 use spout_data::{Messages, Origins};
 use spout_plugin::RowFault;
@@ -140,8 +141,12 @@ impl Registered {
         let Some(Verdict::Found(schema)) = schema else {
             return Opened { decoder: Err("it was forgotten".into()), columns: None };
         };
+        let reader = self.shelf.as_ref().and_then(|shelf| shelf.reader()).filter(|_| schema.format == Format::Avro);
         // What a registry made up may trip over an assertion in a library.
-        let columns = panic::catch_unwind(|| columns_of(&schema, &key.1));
+        let columns = panic::catch_unwind(|| match &reader {
+            Some(reader) => records::columns_of(reader).map(Some),
+            None => columns_of(&schema, &key.1),
+        });
         match columns.unwrap_or_else(|_| Err("it cannot be read".into())) {
             Err(why) => Opened { decoder: Err(why), columns: None },
             Ok(columns) => {
@@ -149,7 +154,8 @@ impl Registered {
                     // All rows have these columns, whatever becomes of this message.
                     self.schema = columns.clone();
                 }
-                let decoder = || decoder(&schema, &key.1, self.schema.as_ref(), self.unknown);
+                let rows = (self.schema.as_ref(), self.unknown);
+                let decoder = || decoder(&schema, &key.1, reader.as_deref(), rows);
                 let decoder = panic::catch_unwind(panic::AssertUnwindSafe(decoder));
                 Opened { decoder: decoder.unwrap_or_else(|_| Err("it cannot be read".into())), columns }
             }
@@ -299,15 +305,15 @@ fn columns_of(schema: &Registration, indexes: &[u32]) -> Result<Option<SchemaRef
     }
 }
 
-/// What decodes messages of a schema to rows of `columns`.
+/// What decodes messages of a schema, read with `reader` if there is one, to rows of `columns`.
 fn decoder(
     schema: &Registration,
     indexes: &[u32],
-    columns: Option<&SchemaRef>,
-    unknown: UnknownFields,
+    reader: Option<&Value>,
+    (columns, unknown): (Option<&SchemaRef>, UnknownFields),
 ) -> Result<Box<dyn Native>, String> {
     match schema.format {
-        Format::Avro => records::single(&avro::writer(schema)?, columns.cloned(), unknown),
+        Format::Avro => records::single(&avro::writer(schema)?, reader, columns.cloned(), unknown),
         Format::Protobuf => {
             let message = protobuf::message(&protobuf::file(schema)?, indexes)?;
             messages_of::decoder(message, columns.cloned(), unknown, Coerce::default())

@@ -28,7 +28,7 @@ impl Format {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Registration {
     pub(super) format: Format,
-    /// JSON; of a Protobuf schema its descriptor in Base64.
+    /// JSON; of a Protobuf schema its descriptor in Base64, or its text.
     pub(super) schema: String,
     /// What it refers to, and what these refer to: each after those that it needs itself.
     pub(super) references: Vec<Referred>,

@@ -9,15 +9,17 @@ use std::{
 
 use arrow::datatypes::SchemaRef;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::Value;
 use spout_base::clock::{self, Instant};
 use spout_data::Messages;
 use tokio::sync::OnceCell;
 
 use super::{
-    RegistrySpec, SchemaFormat,
+    RegistryError, RegistrySpec, SchemaFormat,
     client::{Answer, Client},
     frame::{Frame, SchemaId},
     keep::Kept,
+    reader::{self, Reader},
     running,
     schemas::{Described, Format, Pointer, Referred, Registration},
 };
@@ -59,6 +61,7 @@ pub(in crate::decode) struct Shelf {
     kept: Option<Kept>,
     known: Mutex<Known>,
     columns: OnceCell<Option<SchemaRef>>,
+    reader: Reader,
 }
 
 #[derive(Debug, Default)]
@@ -111,6 +114,7 @@ impl Shelf {
             kept: spec.keep.as_ref().map(|dir| Kept::at(base.join(dir))),
             known: Mutex::default(),
             columns: OnceCell::new(),
+            reader: Reader::open(spec.reader.as_ref(), base)?,
         })
     }
 
@@ -119,6 +123,7 @@ impl Shelf {
     /// # Errors
     /// The registry gives no answer, or refuses to.
     pub(in crate::decode) async fn prepare(&self, messages: &Messages, patience: Patience) -> Result<(), Error> {
+        self.read_with(patience).await?;
         let named: BTreeSet<SchemaId> =
             (0..messages.len()).filter_map(|index| Frame::of(messages, index).ok()).map(|frame| frame.id).collect();
         let wanted: Vec<SchemaId> = {
@@ -147,7 +152,35 @@ impl Shelf {
         Ok(columns.clone())
     }
 
+    /// The schema that Avro messages are read with, where that is not their writer's; of those that were prepared for.
+    pub(super) fn reader(&self) -> Option<Arc<Value>> {
+        self.reader.get()
+    }
+
+    /// The same, fetched if it has to be.
+    async fn read_with(&self, patience: Patience) -> Result<Option<Arc<Value>>, Error> {
+        if let Reader::Latest(latest) = &self.reader {
+            latest.get_or_try_init(|| self.latest_reader(patience)).await?;
+        }
+        Ok(self.reader.get())
+    }
+
+    async fn latest_reader(&self, patience: Patience) -> Result<Arc<Value>, Error> {
+        let none = |what: String| RegistryError::Reader { what };
+        let Some(subject) = &self.subject else {
+            return Err(none("nothing says whose latest schema is meant; set `subject`".into()).into());
+        };
+        match self.described(&["subjects", subject, "versions", "latest"], patience).await? {
+            Verdict::Missing(_) => Err(none(format!("the registry has no subject {subject}")).into()),
+            Verdict::Useless(why) => Err(none(format!("subject {subject}: {why}")).into()),
+            Verdict::Found(schema) => Ok(reader::latest(&schema)?),
+        }
+    }
+
     async fn latest(&self, patience: Patience) -> Result<Option<SchemaRef>, Error> {
+        if let Some(reader) = self.read_with(patience).await? {
+            return Ok(Some(reader::columns(&reader)?));
+        }
         let Some(subject) = &self.subject else { return Ok(None) };
         let path = ["subjects", subject, "versions", "latest"];
         let found = self.described(&path, patience).await?;

@@ -399,10 +399,68 @@ async fn protobuf_messages_are_found_by_their_indexes() {
         batch.dead
     );
     assert_eq!(dead, [(13, "registry.schema".to_owned()), (14, "registry.frame".to_owned())]);
-    // One that gives no descriptor is no reason to set messages aside in silence: the letter says what is missing.
-    server.has("/schemas/ids/1?format=serialized", &json!({"schema": "syntax = \"proto3\";"}));
-    let batch = decode(&server.factory(columns), messages(&values[..1], None)).await;
-    assert!(batch.dead[0].reason.contains("format=serialized"), "{}", batch.dead[0].reason);
+    // A registry that knows no descriptors gives texts, and one that gives neither is said to.
+    let text = |text: &str| json!({"schemaType": "PROTOBUF", "schema": text, "references": references});
+    let order = r#"syntax = "proto3"; package shop;
+        import "city.proto"; import "confluent/meta.proto"; import "google/protobuf/timestamp.proto";
+        option (confluent.file_meta).doc = "orders";
+        message Order {
+            int64 id = 1 [(confluent.field_meta) = { tags: ["KEY"] }];
+            google.protobuf.Timestamp at = 2;
+            City city = 3;
+            message Inner { int32 n = 1; }
+        }
+        message Other { string x = 1; }"#;
+    let inner = r#"syntax = "proto3"; package shop; message City { string name = 1; }"#;
+    for city in [json!(inner), json!(city)] {
+        server.has("/schemas/ids/1?format=serialized", &text(order));
+        let path = "/subjects/city/versions/1?deleted=true&format=serialized";
+        server.has(path, &json!({"schemaType": "PROTOBUF", "schema": city}));
+        let batch = decode(&server.factory(columns), messages(&values[..3], None)).await;
+        assert_eq!(told(&batch).0, rows, "{:?}", batch.dead);
+    }
+    let deep = format!("syntax = \"proto3\"; {}", "message A {".repeat(5000));
+    for (wrong, part) in
+        [("message A { int32 x = 1 }", "expected"), ("import \"none.proto\";", "none.proto"), (&deep, "deeper than")]
+    {
+        server.has("/schemas/ids/1?format=serialized", &text(wrong));
+        let batch = decode(&server.factory(columns), messages(&values[..1], None)).await;
+        assert!(batch.dead[0].reason.contains(part), "{}", batch.dead[0].reason);
+    }
+}
+
+#[tokio::test]
+async fn messages_are_read_with_a_readers_schema_where_there_is_one() {
+    use spout_base::error::Coded as _;
+    let server = registry_of_both();
+    let reader = record(
+        &json!([{"name": "id", "type": "double"}, {"name": "town", "type": ["null", "string"], "default": null, "aliases": ["city"]},
+        {"name": "by", "type": "string", "default": "us"}]),
+    );
+    server.has("/subjects/orders-value/versions/latest", &json!({"schema": reader.to_string()}));
+    let expected = [
+        r#"{"id":1.0,"by":"us"}"#,
+        r#"{"id":2.0,"town":"x","by":"us"}"#,
+        r#"{"id":3.0,"by":"us"}"#,
+        r#"{"id":4.0,"by":"us"}"#,
+    ];
+    let aside: Vec<(u64, String)> = ASIDE.iter().map(|(at, code)| (*at, (*code).to_owned())).collect();
+    for spec in [r#","reader":"latest""#.to_owned(), format!(r#","reader":{reader}"#)] {
+        let batch = decode(&server.factory(&spec), messages(&mixed(), None)).await;
+        assert_eq!(told(&batch), (expected.map(str::to_owned).to_vec(), aside.clone()), "{spec}");
+        // What the reader's schema leaves out was left out on purpose.
+        assert!(batch.unknown.is_empty(), "{:?}", batch.unknown);
+    }
+    // One that a writer's schema does not fit is no reason to stop: its messages are set aside, and the letter says why.
+    let other = record(&json!([{"name": "id", "type": "long"}, {"name": "name", "type": "string"}]));
+    let batch = decode(&server.factory(&format!(r#","reader":{other}"#)), messages(&mixed()[..2], None)).await;
+    assert_eq!(told(&batch).0, [r#"{"id":1,"name":"a"}"#]);
+    assert!(batch.dead[0].reason.contains("no field `name`"), "{}", batch.dead[0].reason);
+    let missing = server.factory(r#","reader":"latest","subject":"nothing""#);
+    let error = fails(&missing, messages(&mixed(), None)).await;
+    assert!(error.code() == "E0670" && error.to_string().contains("no subject nothing"), "{error}");
+    let error = server.factory(r#","reader":"long""#).shelf().unwrap_err();
+    assert!(error.code() == "E0670" && error.to_string().contains("not a record"), "{error}");
 }
 
 #[tokio::test]
@@ -472,6 +530,8 @@ fn settings_that_cannot_work_are_refused() {
     check(r#","strategy":"recordName""#, "`record`");
     check(r#","strategy":"topicRecordName","record":"shop.Order""#, "");
     check(r#","evolve":"add-columns","unknown":"fail""#, "contradict");
+    check(r#","evolve":"add-columns","reader":"latest""#, "remove `evolve`");
+    check(r#","format":"json","reader":"latest""#, "`reader` is an Avro schema");
     let subject = |more: &str| {
         serde_json::from_str::<RegistrySpec>(&format!(r#"{{"url":"http://a"{more}}}"#)).unwrap().subject("orders")
     };
