@@ -204,9 +204,8 @@ fn ranks(column: &ArrayRef) -> Option<Vec<u64>> {
         }
         DataType::Decimal128(..) => {
             let values = column.as_primitive::<Decimal128Type>();
-            let rank = |row: usize| match values.is_null(row) {
-                true => Some(0),
-                false => i64::try_from(values.value(row)).ok().map(signed),
+            let rank = |row: usize| {
+                if values.is_null(row) { Some(0) } else { i64::try_from(values.value(row)).ok().map(signed) }
             };
             (0..values.len()).map(rank).collect::<Option<_>>()?
         }

@@ -100,7 +100,9 @@ commit: {{path: /events/, publish: none}}
         ),
     )?;
     site.ok(&["run", "events.yaml", "--until", "ended"])?;
-    site.ok(&["sql", "select * from events", "-o", "events.parquet"])?;
+    // Rows of several files come in no order; queries would find most of them late.
+    let by = "coalesce(bid['date_time'], auction['date_time'], person['date_time'])";
+    site.ok(&["sql", &format!("select * from events order by {by}"), "-o", "events.parquet"])?;
     let (parquet, staged) = (site.path().join("events.parquet"), dir.join("staged"));
     peers.ask(&["make", text(&parquet)?, text(&staged)?])?;
     fs::rename(staged, &lines)?;
@@ -156,7 +158,8 @@ pub(crate) fn run(wanted: &[String]) -> Result<()> {
             mine.push(took);
             let out = site.path().join("theirs.parquet");
             let (took, peer) = peers.run("run", &lines, &out, query)?;
-            (theirs.push(took), version = peer);
+            theirs.push(took);
+            version = peer;
             if run == 0 {
                 peers.same("same", &rows, &out, query)?;
             }
