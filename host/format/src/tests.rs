@@ -11,6 +11,7 @@ use ::arrow::{
     compute::concat_batches,
     datatypes::{DataType, Field, Int64Type, Schema},
 };
+use ::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use spout_base::error::Coded;
 
 use super::*;
@@ -177,7 +178,7 @@ fn texts_are_read_as_views_where_they_are_asked_for_so() {
         }
     }
     // Not turned into views afterwards: no text was copied out of its page.
-    let footer = ::parquet::arrow::arrow_reader::ArrowReaderMetadata::load(&file.bytes, Default::default()).unwrap();
+    let footer = ArrowReaderMetadata::load(&file.bytes, ArrowReaderOptions::new()).unwrap();
     let types = |schema: &Schema| schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
     assert_eq!(types(with_views(footer, &viewed).schema())[..2], [DataType::Utf8View, DataType::Utf8View]);
 }

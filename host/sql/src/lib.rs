@@ -6,7 +6,7 @@
 //!
 //! A query reads in this order: [`statement`] gives every table a plain name, [`names`] and [`functions`] find what the
 //! names mean, a [`table`] leaves out files by what [`bounds`] are known of their [`pieces`], and a [`scan`] makes its
-//! partitions [`read`] the rest, of large Parquet files only the [`ranges`] that are needed.
+//! partitions [`read`] the rest, of large Parquet files only the [`ranges`] that are needed; texts are [`views`] on the way.
 //!
 //! **Invariant**: a query never writes, and never holds more of a table in memory than a few of its files.
 
