@@ -166,7 +166,9 @@ fn a_hostile_plugin_costs_its_quota_and_its_neighbour_nothing() -> Result<()> {
     let mut wrong = Vec::new();
     // Some of them, where somebody looks into one.
     let wanted = std::env::var("SPOUT_DEEDS").unwrap_or_default();
-    for (mode, call) in DEEDS.into_iter().filter(|(mode, _)| wanted.is_empty() || wanted.split(',').any(|one| one == *mode)) {
+    for (mode, call) in
+        DEEDS.into_iter().filter(|(mode, _)| wanted.is_empty() || wanted.split(',').any(|one| one == *mode))
+    {
         let mut late = Vec::new();
         // The most that the neighbour kept, and the least that it did beside others.
         let (mut most, mut least) = (0.0_f64, 1.0_f64);

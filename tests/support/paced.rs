@@ -61,7 +61,10 @@ pub struct Kept {
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { sent, lag, processors, others, .. } = self;
-        write!(f, "{sent} rows, all of them {lag:?} after the last was due, by {processors:.2} of a processor, others {others:.2}")
+        write!(
+            f,
+            "{sent} rows, all of them {lag:?} after the last was due, by {processors:.2} of a processor, others {others:.2}"
+        )
     }
 }
 

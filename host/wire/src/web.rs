@@ -96,7 +96,11 @@ impl Web {
             }
         }
         drop(listener);
-        let answered = async { while let Some(ended) = connections.join_next().await { note(&ended) } };
+        let answered = async {
+            while let Some(ended) = connections.join_next().await {
+                note(&ended)
+            }
+        };
         match last {
             None => answered.await,
             Some(last) => return timeout(last, answered).await.is_ok(),
@@ -135,7 +139,11 @@ pub async fn serve_own(listener: UnixListener, user: u32, router: Router, stop: 
         }
     }
     drop(listener);
-    let answered = async { while let Some(ended) = connections.join_next().await { note(&ended) } };
+    let answered = async {
+        while let Some(ended) = connections.join_next().await {
+            note(&ended)
+        }
+    };
     drop(timeout(FAREWELL, answered).await);
 }
 

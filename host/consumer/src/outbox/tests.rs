@@ -157,7 +157,11 @@ async fn a_delivery_that_fails_is_known_where_nothing_more_comes() {
         scene.open.add_permits(100);
         let sound = timeout(Duration::from_millis(1), scene.outbox.failed()).await;
         assert!(sound.is_err(), "{sound:?}");
-        if parcel > 0 { scene.outbox.put(parcel, 1, 1).await.unwrap() } else { scene.broken.cancel() }
+        if parcel > 0 {
+            scene.outbox.put(parcel, 1, 1).await.unwrap()
+        } else {
+            scene.broken.cancel()
+        }
         let failed = timeout(patience, scene.outbox.failed()).await.unwrap();
         assert!(failed.to_string().contains(expected), "{failed}");
         assert!(scene.outbox.put(1, 1, 1).await.is_err());

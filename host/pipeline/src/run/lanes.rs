@@ -70,7 +70,9 @@ impl Run<'_> {
     /// The source was told of the first of those that have ended.
     fn told(&mut self, many: usize) {
         self.asked = 0;
-        self.ended.drain(..many.min(self.ended.len())).for_each(|(partition, _)| self.shared.standings.ended(partition));
+        self.ended
+            .drain(..many.min(self.ended.len()))
+            .for_each(|(partition, _)| self.shared.standings.ended(partition));
     }
 
     /// Looks for new partitions and starts their lanes.

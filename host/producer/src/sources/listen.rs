@@ -53,7 +53,14 @@ impl<R: Receive> Receiving<R> {
 impl<R: Receive> Producer for Receiving<R> {
     fn traits(&self) -> ProducerTraits {
         let discover_every = Duration::from_secs(3600);
-        ProducerTraits { discover_every, drains: true, finite: self.receive.ends(), readers: None, heirs: false, beside: false }
+        ProducerTraits {
+            discover_every,
+            drains: true,
+            finite: self.receive.ends(),
+            readers: None,
+            heirs: false,
+            beside: false,
+        }
     }
 
     async fn partitions(&mut self, marker: &Marker, _initial: bool) -> Result<Vec<Found>, Error> {
