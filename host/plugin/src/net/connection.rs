@@ -240,7 +240,8 @@ impl Dialled {
     }
 
     fn slowed(&self) -> Failure {
-        let why = "as many bytes as `limits.traffic` lets all connections of the plugin carry have gone; raise it, or wait";
+        let why =
+            "as many bytes as `limits.traffic` lets all connections of the plugin carry have gone; raise it, or wait";
         failure(Cause::TimedOut, format!("{}: {why}", self.host))
     }
 
