@@ -448,9 +448,7 @@ fn a_broker_is_reached_by_tls_and_knows_by_a_certificate_who_is_there() -> Resul
         "{OPEN}\nlistener {port} 127.0.0.1\ncafile {dir}/ca.pem\ncertfile {dir}/server.pem\nkeyfile {dir}/server.key\nrequire_certificate true\nuse_identity_as_username true"
     );
     let Some(server) = server(&site, &listener)? else { return Ok(()) };
-    let spec = |endpoint: &str| {
-        spec("broker", "t", "").replace("{net: [\"broker\"]}", &format!("{{{endpoint}}}"))
-    };
+    let spec = |endpoint: &str| spec("broker", "t", "").replace("{net: [\"broker\"]}", &format!("{{{endpoint}}}"));
     tls::refused(&site, port, &certificates, spec)?;
     session(&server.address(), "t")?;
     let (mut client, _) = Client::connect(&server.address(), "writer", true, &[])?;

@@ -94,7 +94,8 @@ fn openssl(dir: &Path, args: &[&str]) -> Result<()> {
 }
 
 fn make(dir: &Path, more: &[&str]) -> Result<()> {
-    let own = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "chain.pem", "-days", "2"];
+    let own =
+        ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "chain.pem", "-days", "2"];
     let name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
     openssl(dir, &[&own[..], &name, more].concat())
 }

@@ -4,13 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use spout_guest::{Criteria, Error, Known, Partition, Position, Result, Source};
 
-use crate::{
-    client::Client,
-    edge::edge,
-    method::Begin,
-    reader::Reader,
-    settings::Settings,
-};
+use crate::{client::Client, edge::edge, method::Begin, reader::Reader, settings::Settings};
 
 /// The streams that a topic names.
 #[derive(Debug)]

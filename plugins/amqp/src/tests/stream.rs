@@ -66,7 +66,8 @@ fn a_stream_is_read_from_an_offset_whose_message_before_is_there() {
         messages.headers(last).map(|(name, value)| format!("{name}={}", value.escape_ascii())).collect();
     assert_eq!(headers, ["message-id=id", "exchange=x", "routing-key=k", "a=true"], "that it came before is left out");
     assert_eq!((messages.value(last), messages.key(last)), (&b"4"[..], Some(&b"k"[..])));
-    let idle = (0..9).map(|_| one.fetch(fetched.next.clone(), LIMITS).unwrap()).any(|one| one.progress == Progress::Idle);
+    let idle =
+        (0..9).map(|_| one.fetch(fetched.next.clone(), LIMITS).unwrap()).any(|one| one.progress == Progress::Idle);
     assert!(idle, "all is read");
     let asked = |methods: &Receiver<Vec<u8>>| {
         let heard: Vec<Vec<u8>> = methods.try_iter().collect();
@@ -96,14 +97,14 @@ fn what_is_gone_or_another_stream_is_out_of_range() {
     let other = reader::Place { at: 4, hash: 1 }.next();
     assert_eq!(range(&fetch(&mut reader(&address), &other, 1).unwrap_err()), (0, 9));
     // Retention took some that were not read.
-    let (address, _methods) =
-        server(vec![delivering(&[9]), delivering(&[9]), delivering(&[9]), delivering(&[9, 10])]);
+    let (address, _methods) = server(vec![delivering(&[9]), delivering(&[9]), delivering(&[9]), delivering(&[9, 10])]);
     assert_eq!(range(&fetch(&mut reader(&address), &Position::at(5), 1).unwrap_err()), (9, 11));
     // Retention took all that was read, and no more.
     let (address, _methods) = server(vec![delivering(&[5, 6]), delivering(&[6])]);
     assert_eq!(fetch(&mut reader(&address), &Position::at(5), 2).unwrap().0, [5, 6]);
     // What is no message is in a stream, too.
-    let (address, _methods) = server(vec![delivering(&[4, 6, 9]), delivering(&[0]), delivering(&[0]), delivering(&[0])]);
+    let (address, _methods) =
+        server(vec![delivering(&[4, 6, 9]), delivering(&[0]), delivering(&[0]), delivering(&[0])]);
     assert_eq!(fetch(&mut reader(&address), &Position::at(5), 2).unwrap().0, [6, 9]);
     // The stream is shorter than what was read of it.
     let (address, _methods) = server(vec![delivering(&[]), delivering(&[2]), delivering(&[0]), delivering(&[2])]);
