@@ -85,7 +85,8 @@ impl Stock {
 
     /// An answer with these messages.
     pub(crate) fn answer(&self, messages: Messages, id: Option<TopicId>) -> Fetched {
-        let more = self.records.is_some() || self.end.is_some_and(|end| end > self.next && !messages.is_empty());
+        // A broker that takes its time, or has no room left in an answer, has told nothing: there is more as long as the end is ahead.
+        let more = self.records.is_some() || self.end.is_some_and(|end| end > self.next);
         Fetched {
             messages,
             next: position(self.next, id),
@@ -105,5 +106,19 @@ pub(crate) fn is_of_another(position: &Position, id: Option<TopicId>) -> bool {
     match (&position.token, id) {
         (Some(token), Some(id)) => token.as_slice() != id,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_has_told_nothing_has_not_told_that_there_is_nothing() {
+        let mut stock = Stock::new(5, spout_guest::now());
+        for (end, progress) in [(Some(9), Progress::More), (Some(5), Progress::Idle), (Some(4), Progress::Idle)] {
+            stock.end = end;
+            assert_eq!(stock.answer(Messages::default(), None).progress, progress, "{end:?}");
+        }
     }
 }

@@ -45,7 +45,12 @@ impl StreamConsumer for Stream {
         let wanted: Vec<(u32, Position)> =
             self.positions.iter().map(|(partition, at)| (*partition, at.clone())).collect();
         let (mut messages, mut progress, mut failed) = (Messages::default(), Progress::Idle, None);
-        for (partition, answer) in self.reader.fetch(&wanted, limits)? {
+        let answers = self.reader.fetch(&wanted, limits)?;
+        if answers.len() < wanted.len() {
+            // Nothing is known of the others.
+            progress = Progress::More;
+        }
+        for (partition, answer) in answers {
             match answer {
                 Ok(fetched) => {
                     copy(&fetched.messages, partition, &mut messages);

@@ -69,6 +69,7 @@ impl Grown {
                 label: "p".into(),
                 position: Position::at(end),
                 ended: false,
+                passing: Vec::new(),
             };
             let step = Step { from: (n > 0).then_some(begin), to, jumped: None };
             let meta = CommitMeta {

@@ -69,15 +69,6 @@ pub(crate) fn own_cpu() -> f64 {
     cpu(&fs::read_to_string("/proc/self/stat").unwrap_or_default()).unwrap_or(0.0)
 }
 
-/// The time that processes which this one started, and waited for, have had of processors, to a hundredth of a second.
-pub(crate) fn children() -> Duration {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let words = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    // Fields 16 and 17 of the line; the first one after the name is field 3.
-    let ticks: u64 = words.skip(13).take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
-}
-
 /// The time that the threads of this process have had of processors.
 pub(crate) fn own_time() -> Duration {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
