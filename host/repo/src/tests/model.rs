@@ -105,6 +105,7 @@ fn moved(places: &mut Places, moves: &[(u32, u8)]) -> Advance {
             label,
             position: Position { offset, token },
             ended: how.is_multiple_of(13),
+            passing: Vec::new(),
         };
         advance.steps.entry(partition.into()).or_insert(Step { from, to, jumped });
     }
