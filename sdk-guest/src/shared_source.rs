@@ -278,7 +278,7 @@ mod tests {
         let mut pauses = Pauses::default();
         let short = Duration::from_micros(10);
         let grown: Vec<_> = (0..7).map(|_| pauses.next(short).as_millis()).collect();
-        assert_eq!(grown, [10, 20, 40, 80, 160, 250, 250]);
+        assert_eq!(grown, [2, 4, 8, 16, 32, 64, 128]);
         assert_eq!(pauses.next(Duration::from_millis(100)), Duration::from_millis(2500));
         pauses.reset();
         assert_eq!(pauses.next(short), PAUSES.0);

@@ -59,7 +59,7 @@ impl Building {
         for (name, digest) in parts.iter().flat_map(Parts::digests) {
             let (building, name, digest) = (self.clone(), name.clone(), digest.clone());
             tokio::spawn(async move {
-                match caught(building.keep_one(&name, &digest)).await {
+                match Box::pin(caught(building.keep_one(&name, &digest))).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::warn!(
                         plugin = name,

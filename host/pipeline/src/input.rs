@@ -38,7 +38,7 @@ impl Input {
             loading.part(decoder, &format!("{at}.decoder"))?
         } else {
             // It will get no message.
-            DecoderSpec::Native(NativeDecoder::RAW)
+            NativeDecoder::RAW.into()
         };
         let source_task = match source.spec.plugin() {
             Some(plugin) => Some(loading.task(PluginUse::source(plugin, &spec.grants)).await?),

@@ -13,9 +13,15 @@ use super::{CsvStyle, NativeDecoder};
 #[serde(untagged)]
 pub enum DecoderSpec {
     /// A native one, by `type`.
-    Native(NativeDecoder),
+    Native(Box<NativeDecoder>),
     /// One from the plugins directory.
     Plugin(PluginDecoder),
+}
+
+impl From<NativeDecoder> for DecoderSpec {
+    fn from(native: NativeDecoder) -> Self {
+        Self::Native(Box::new(native))
+    }
 }
 
 impl DecoderSpec {

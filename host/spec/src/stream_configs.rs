@@ -246,7 +246,7 @@ impl Translation<'_> {
                 let wrong = |error| {
                     self.bad(&key, format!("is the native decoder {kind}, for which decoder.prop is wrong: {error}"))
                 };
-                return Ok(Some(DecoderSpec::Native(native.map_err(wrong)?)));
+                return Ok(Some(native.map_err(wrong)?.into()));
             }
             Some(Decoder::Refused(why)) => return Err(self.bad(&key, why)),
             None => {}
@@ -257,7 +257,7 @@ impl Translation<'_> {
         let typed = std::iter::once(("type".to_owned(), Value::from(name)));
         let native = settings.iter().map(text).chain(typed).collect();
         match (name, serde_json::from_value::<NativeDecoder>(Value::Object(native))) {
-            ("json" | "raw", Ok(decoder)) => Ok(Some(DecoderSpec::Native(decoder))),
+            ("json" | "raw", Ok(decoder)) => Ok(Some(decoder.into())),
             ("json" | "raw", Err(error)) => Err(self
                 .bad(&key, format!("is the native decoder {name}, which does not take these decoder.prop: {error}"))),
             (name, _) => {

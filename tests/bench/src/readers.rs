@@ -25,7 +25,7 @@ pub(crate) async fn run() -> Result<()> {
     for engine in ["duckdb", "polars"] {
         let theirs = dir.join(format!("{engine}.parquet"));
         peer.ask(&json!({"do": "write", "engine": engine, "files": ours, "to": theirs}))?;
-        println!("  {engine}: {} bytes a row, ours {}", per_row(&[theirs.clone()])?, per_row(&ours)?);
+        println!("  {engine}: {} bytes a row, ours {}", per_row(std::slice::from_ref(&theirs))?, per_row(&ours)?);
         println!("    columns               ours ms (CPU)    its own ms (CPU)   by the clock, by processor time");
         let theirs = [theirs];
         let wanted: Vec<&[&str]> = std::iter::once(COLUMNS.as_slice()).chain(COLUMNS.chunks(1)).collect();

@@ -7,7 +7,7 @@ use arrow::{array::AsArray as _, datatypes::Int64Type};
 use spout_base::error::Coded as _;
 use spout_data::{Messages, Span};
 use spout_plugin::Progress;
-use spout_producer::{DecoderFactory, DecoderSpec, JsonSpec, NativeDecoder, SchemaPin};
+use spout_producer::{DecoderFactory, JsonSpec, NativeDecoder, SchemaPin};
 use tokio::time::timeout;
 
 use super::{ahead::Ahead, *};
@@ -59,7 +59,7 @@ fn lane(fetcher: Runs, json: &str) -> (Lane, mpsc::UnboundedReceiver<LaneEvent>)
 fn decoder(json: &str) -> Decoder {
     let spec: JsonSpec = serde_json::from_str(json).unwrap();
     DecoderFactory {
-        spec: DecoderSpec::Native(NativeDecoder::Json(spec)),
+        spec: NativeDecoder::Json(spec).into(),
         task: None,
         topic: String::new(),
         decodes: true,

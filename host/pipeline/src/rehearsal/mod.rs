@@ -87,7 +87,7 @@ impl Rehearsal {
         let (mut decoders, mut builder) = (Vec::new(), Builder::default());
         let mut loading = plugins.map(|plugins| Loading::new(&spec, &loaded.base_dir, plugins));
         for (_, producer) in spec.producers() {
-            let decoder = producer.decoder.clone().unwrap_or(DecoderSpec::Native(NativeDecoder::RAW));
+            let decoder = producer.decoder.clone().unwrap_or_else(|| NativeDecoder::RAW.into());
             let task = match (&decoder, &mut loading) {
                 (DecoderSpec::Plugin(plugin), Some(loading)) => {
                     Some(loading.task(PluginUse::decoder(plugin, &producer.grants)).await?)

@@ -153,7 +153,7 @@ async fn decoders(rehearsal: &Rehearsal, test: &TestSpec, index: usize) -> Decod
 
 /// The decoder of rows that a test gives.
 pub(super) fn of_objects() -> DecoderSpec {
-    DecoderSpec::Native(NativeDecoder::Json(JsonSpec { unknown: spout_codec::Unknown::Fail, ..JsonSpec::default() }))
+    NativeDecoder::Json(JsonSpec { unknown: spout_codec::Unknown::Fail, ..JsonSpec::default() }).into()
 }
 
 /// How a source that reads CSV makes messages of a text.

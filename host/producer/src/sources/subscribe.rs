@@ -87,7 +87,7 @@ impl SourceSpec for SubscribeSpec {
 
     /// What another pipeline publishes are rows already, as Arrow.
     fn usual_decoder(&self) -> Option<DecoderSpec> {
-        self.pipeline.as_ref().map(|_| DecoderSpec::Native(NativeDecoder::Arrow(ArrowSpec::default())))
+        self.pipeline.as_ref().map(|_| NativeDecoder::Arrow(ArrowSpec::default()).into())
     }
 
     fn upstream(&self) -> Option<Upstream<'_>> {

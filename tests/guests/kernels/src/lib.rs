@@ -24,7 +24,7 @@ enum Deed {
     WrongType,
     /// A pattern that takes more than a mebibyte.
     WidePattern,
-    /// A text that grows without end.
+    /// A text that grows beyond all bounds.
     Grow,
     /// Answers with a column of the batch before.
     Older,
@@ -77,12 +77,7 @@ impl Handler for Kernels {
             Deed::Twice => Answer::WithHeld(vec![("x".into(), n.clone()), ("x".into(), n)]),
             Deed::WrongType => Answer::Selected(n.matches("a")?),
             Deed::WidePattern => Answer::Selected(t.matches("(((a{100}){100}){100})")?),
-            Deed::Grow => {
-                let mut text = t;
-                loop {
-                    text = text.replace("$", &"x".repeat(1 << 16))?;
-                }
-            }
+            Deed::Grow => Answer::WithHeld(vec![("t".into(), t.replace("", &"x".repeat(1 << 20))?)]),
             Deed::Older => {
                 self.kept.push(large()?);
                 Answer::Selected(self.kept.first().cloned().ok_or_else(|| Error::fatal("none", "no column"))?)

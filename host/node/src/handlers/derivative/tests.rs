@@ -127,8 +127,8 @@ fn the_nearest_rows_are_found_from_the_row_outwards() {
         let gone = dice.random_range(0..rows.len());
         (0..gone).for_each(|_| track.pop());
         let (within, points, mut near) = (dice.random_range(0..12), dice.random_range(1..9), Near::default());
-        for at in gone..rows.len() {
-            track.nearest(numbers[at], within, points, 0, &mut near);
+        for (at, &number) in numbers.iter().enumerate().skip(gone) {
+            track.nearest(number, within, points, 0, &mut near);
             let got: Vec<(i64, f64)> = near.distances.iter().copied().zip(near.values.iter().copied()).collect();
             assert_eq!(got, nearest(&rows[gone..], at - gone, within, points), "round {round}: {rows:?} at {at}");
         }

@@ -26,7 +26,7 @@ pub(super) fn messages<M: AsRef<[u8]>>(values: &[M], at: Option<i64>) -> Message
 
 pub(super) fn factory(spec: &str, base: &std::path::Path) -> DecoderFactory {
     DecoderFactory {
-        spec: DecoderSpec::Native(serde_json::from_str::<NativeDecoder>(spec).unwrap()),
+        spec: serde_json::from_str::<NativeDecoder>(spec).unwrap().into(),
         task: None,
         topic: String::new(),
         decodes: true,

@@ -347,8 +347,8 @@ mod tests {
 
     #[test]
     fn the_type_of_a_body_says_where_messages_end() {
-        let json = DecoderSpec::Native(NativeDecoder::Json(JsonSpec::default()));
-        let raw = DecoderSpec::Native(NativeDecoder::RAW);
+        let json: DecoderSpec = NativeDecoder::Json(JsonSpec::default()).into();
+        let raw: DecoderSpec = NativeDecoder::RAW.into();
         let check = |essence: &str, decoder: &DecoderSpec, expected: Result<FramingType, &str>| match (
             by_type(essence, decoder),
             expected,

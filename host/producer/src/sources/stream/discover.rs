@@ -29,13 +29,16 @@ pub(super) struct StreamProducer {
     looking: Looking,
 }
 
+/// What was found by whoever was asked.
+type Asked = (Box<Lister>, Result<Vec<Found>, Error>);
+
 /// What looks for partitions.
 #[derive(Debug)]
 enum Looking {
     /// Nothing is asked now.
     Rests(Box<Lister>),
     /// It is being asked.
-    Asks(JoinHandle<(Box<Lister>, Result<Vec<Found>, Error>)>),
+    Asks(JoinHandle<Asked>),
     /// Its task is gone, with the runtime or by a panic that went on where it was waited for.
     Gone,
 }

@@ -407,7 +407,7 @@ mod tests {
             seen.acknowledged(u64::from(turn) * 100);
         }
         for (name, write) in [("looked up", looked_up as fn(&Seen) -> _), ("as it is", Seen::write)] {
-            let begun = std::time::Instant::now();
+            let begun = clock::now();
             let bytes: usize = (0..50).map(|_| write(&seen).1.len()).sum();
             let each = begun.elapsed() / 50;
             println!("{name}: {each:?} a token of {} bytes, {:?} a message of 100", bytes / 50, each / 100);

@@ -132,7 +132,7 @@ proptest! {
 async fn a_large_index_is_read_whole() {
     let segments = Segments::new(&Objects::memory(), &Layout::of("r"), Vec::new());
     let mut index: Index<Letters> = Index::new(segments);
-    let letters = |n: u32| Letters { fresh: n % 7 > 0, letters: format!("{n}").repeat(20) };
+    let letters = |n: u32| Letters { fresh: !n.is_multiple_of(7), letters: format!("{n}").repeat(20) };
     for part in 0..3 {
         (0..4000).for_each(|n| index.put(format!("/{:05}", n * 3 % 4001 + part), letters(n + part)));
         index.freeze();
