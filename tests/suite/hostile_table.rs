@@ -69,7 +69,7 @@ fn spec(mode: &str, call: &str) -> String {
     format!(
         "pipeline: {{name: hostile}}
 producer:
-  stream: {{plugin: hostile, topic: t, readers: 8, settings: {{mode: {mode}, call: {call}, partitions: \"60\", loud: \"yes\"}}}}
+  stream: {{plugin: hostile, topic: t, readers: 8, fetch: {{timeout: 100ms}}, settings: {{mode: {mode}, call: {call}, partitions: \"60\", loud: \"yes\"}}}}
   decoder: {{type: json}}
 limits: {{call: {}ms, memory: 64MiB, totalMemory: {QUOTA}MiB, answer: 16MiB, log: 64KiB, disk: 16MiB}}
 grants: {{hostile: {{dirs: {{data: {{path: ./data, write: true}}}}}}}}

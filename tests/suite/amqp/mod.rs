@@ -177,7 +177,7 @@ fn others(address: &str, client: &mut Client) -> Result<()> {
         let of = format!("h['name'] = '{name}' and cast(h['value'] as varchar) = {value}");
         tagged.number(&format!("select count(*) from ({all}) where {of}"), None)
     };
-    let (ids, keys) = (found("message-id", "cast(n as varchar)")?, found("routing-key", "'h'")?);
+    let (ids, keys) = (found("message-id", "'id-' || cast(n as varchar)")?, found("routing-key", "'h'")?);
     ensure!(ids == 100 && keys == 100, "{ids} ids and {keys} keys");
     site.environment = vec![("SPOUT_TEST_PASSWORD", "another".into())];
     let said = site.fails(&run, 1, &["amqp.denied"])?;

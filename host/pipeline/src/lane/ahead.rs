@@ -9,6 +9,7 @@ use std::{
     thread::available_parallelism,
 };
 
+use spout_base::owner;
 use spout_data::Batch;
 use spout_producer::Decoder;
 use tokio::{
@@ -71,7 +72,7 @@ impl Ahead {
         let Some(other) = self.spare.pop().or_else(|| decoder.another()) else { return Err((fetched, room)) };
         let moved = fetched.moves();
         let messages = std::mem::take(&mut fetched.messages);
-        let task = tokio::spawn(decoded(other, messages, fetched.span.clone(), turn));
+        let task = owner::spawn(decoded(other, messages, fetched.span.clone(), turn));
         self.runs.push_back(Run { fetched: (fetched, room), moved, task });
         Ok(())
     }
