@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use spout_base::{
     clock::{self, Instant},
     error::chain,
+    owner,
     panicked::go_on,
 };
 use spout_data::{Marker, Position};
@@ -269,7 +270,7 @@ impl Producer for StreamProducer {
         match std::mem::replace(&mut self.looking, Looking::Gone) {
             Looking::Rests(mut lister) => {
                 let marker = marker.clone();
-                self.looking = Looking::Asks(tokio::spawn(async move {
+                self.looking = Looking::Asks(owner::spawn(async move {
                     let found = lister.discover(&marker, false).await;
                     (lister, found)
                 }));
