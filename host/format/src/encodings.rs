@@ -3,7 +3,8 @@
 //! A dictionary of values that hardly repeat costs a third of the time that a file takes, and makes it larger. DuckDB has none where
 //! more than a fifth of the values are different; a file's first rows are a sample of that.
 //!
-//! **Invariant**: what is chosen depends on the first [`SAMPLE`] rows alone, however these come in batches.
+//! **Invariant**: what is chosen depends on the first [`SAMPLE`] rows alone, however these come in batches; nothing is where fewer than
+//! these are larger than [`LARGE`].
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -16,8 +17,12 @@ use arrow::{
 };
 use parquet::{basic::Encoding, file::properties::WriterPropertiesBuilder, schema::types::ColumnPath};
 
+use super::row_groups::size;
+
 /// Rows that are looked at.
 pub(super) const SAMPLE: usize = 4096;
+/// Bytes of rows that are waited for at most: fewer rows that are as large are written as if there were no more.
+const LARGE: usize = 64 << 20;
 /// A column with fewer values in the sample keeps its dictionary.
 const FEWEST: usize = SAMPLE / 2;
 /// One value of so many in the sample was there before, where a fifth of 131,072 values are different.
@@ -151,25 +156,27 @@ fn bits_of_differences(values: &[i64]) -> u32 {
 pub(super) struct Sample {
     batches: Vec<RecordBatch>,
     rows: usize,
+    bytes: usize,
 }
 
 impl Sample {
     pub(super) fn take(&mut self, batch: &RecordBatch) {
         self.rows += batch.num_rows();
+        self.bytes += batch.columns().iter().map(|column| size(column)).sum::<usize>();
         self.batches.push(batch.clone());
     }
 
     pub(super) fn is_whole(&self) -> bool {
-        self.rows >= SAMPLE
+        self.rows >= SAMPLE || self.bytes >= LARGE
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.batches.iter().map(RecordBatch::get_array_memory_size).sum()
+        self.bytes
     }
 
     /// The first [`SAMPLE`] rows as one batch; none if there are fewer.
     pub(super) fn first(&self) -> Option<RecordBatch> {
-        if !self.is_whole() {
+        if self.rows < SAMPLE {
             return None;
         }
         let schema = Arc::clone(self.batches.first()?.schema_ref());
@@ -209,7 +216,7 @@ mod tests {
     };
     use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
-    use super::{Choice, SAMPLE, choice};
+    use super::{Choice, LARGE, SAMPLE, Sample, choice};
     use crate::{Format, TableWriter, decode};
 
     const ROWS: usize = 3 * SAMPLE;
@@ -268,6 +275,18 @@ mod tests {
             .map(Result::unwrap)
             .collect();
         (columns.collect(), concat_batches(&rows.schema(), &back).unwrap())
+    }
+
+    #[test]
+    fn rows_that_are_large_are_not_waited_for() {
+        let text = StringArray::from(vec!["x".repeat(1 << 20); 16]);
+        let batch = RecordBatch::try_from_iter([("t", Arc::new(text) as ArrayRef)]).unwrap();
+        let mut sample = Sample::default();
+        for whole in [false, false, false, true] {
+            sample.take(&batch);
+            assert_eq!(sample.is_whole(), whole);
+        }
+        assert!(sample.first().is_none() && sample.bytes() >= LARGE);
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl Column {
 }
 
 /// Bytes of the values of `column` alone, where it is a part of a longer one.
-fn size(column: &dyn ::arrow::array::Array) -> usize {
+pub(super) fn size(column: &dyn ::arrow::array::Array) -> usize {
     let data = column.to_data();
     data.get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
 }
