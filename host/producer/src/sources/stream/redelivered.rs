@@ -397,23 +397,6 @@ mod tests {
         }
     }
 
-    /// `cargo test … what_a_token_costs -- --ignored --nocapture`
-    #[test]
-    #[ignore = "a measurement"]
-    fn what_a_token_costs() {
-        let mut seen = Seen::new(spec(100_000, 10_000));
-        for turn in 0..1100_u32 {
-            take(&mut seen, &(turn * 100..turn * 100 + 100).collect::<Vec<_>>(), u64::from(turn) * 100);
-            seen.acknowledged(u64::from(turn) * 100);
-        }
-        for (name, write) in [("looked up", looked_up as fn(&Seen) -> _), ("as it is", Seen::write)] {
-            let begun = clock::now();
-            let bytes: usize = (0..50).map(|_| write(&seen).1.len()).sum();
-            let each = begun.elapsed() / 50;
-            println!("{name}: {each:?} a token of {} bytes, {:?} a message of 100", bytes / 50, each / 100);
-        }
-    }
-
     #[test]
     fn doubts_end_and_are_bounded() {
         let now = DedupeSpec { redelivery: Period(Duration::ZERO), ..spec(2, 10) };

@@ -78,9 +78,10 @@ impl Resolution {
 fn plan(writer: &Schema, reader: &Schema) -> Result<Plan, String> {
     if let Kind::Union(branches) = &writer.kind {
         let plans: Vec<_> = branches.iter().map(|branch| plan(branch, reader)).collect();
-        return match plans.iter().all(Result::is_err) {
-            true => plans.into_iter().find_map(Result::err).map_or(Ok(Plan::Union(Vec::new())), Err),
-            false => Ok(Plan::Union(plans)),
+        return if plans.iter().all(Result::is_err) {
+            plans.into_iter().find_map(Result::err).map_or(Ok(Plan::Union(Vec::new())), Err)
+        } else {
+            Ok(Plan::Union(plans))
         };
     }
     if let Kind::Union(branches) = &reader.kind {
