@@ -3,6 +3,8 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::Stdio,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -372,6 +374,36 @@ fn a_signal_commits_what_was_taken() -> Result<()> {
     ensure!(last.get("reason").and_then(Value::as_str) == Some("shutdown"), "{last}");
     ensure!(site.number("select count(*) from bids", None)? == rows, "{rows} rows were said to be committed");
     Ok(())
+}
+
+#[test]
+fn who_does_not_read_holds_up_neither_commits_nor_the_end() -> Result<()> {
+    let mut site = Site::new()?;
+    let spec =
+        nexmark("partitions: 2, rate: 20000").replace("time: 100ms", "time: 5ms").replace("rows: 1000", "rows: 50");
+    site.write("spec.yaml", spec)?;
+    site.environment = vec![("SPOUT_LOG", "trace".into())];
+    let mut running = site.start(&["run", "spec.yaml"])?;
+    let until = Instant::now() + Duration::from_secs(120);
+    let commits = || Ok::<_, anyhow::Error>(site.json(&["list", "commit", "bids", "-n", "1000"])?.len());
+    running.wait_for("committed")?.context("a commit")?;
+    // A commit is some hundred bytes of standard output, and a trace of it more of standard error: pipes are full long before.
+    while commits()? < 600 {
+        ensure!(Instant::now() < until, "{} commits", commits()?);
+        ensure!(running.child.try_wait()?.is_none(), "it ended");
+    }
+    running.signal("TERM")?;
+    let until = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        if let Some(status) = running.child.try_wait()? {
+            break status;
+        }
+        ensure!(Instant::now() < until, "it does not end");
+        thread::park_timeout(Duration::from_millis(20));
+    };
+    let (_, said) = running.end()?;
+    ensure!(status.success(), "{status}: {said}");
+    site.ok(&["fsck"]).map(drop)
 }
 
 #[test]

@@ -13,6 +13,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use self::patience::Patience;
+
 pub mod bad_server;
 pub mod daemon;
 pub mod debian;
@@ -22,6 +24,7 @@ pub mod life;
 pub mod moto;
 pub mod npm;
 pub mod paced;
+mod patience;
 pub mod posted;
 pub mod postgres;
 pub mod proxy;
@@ -45,6 +48,7 @@ pub struct Site {
     pub environment: Vec<(&'static str, String)>,
     /// How many files what runs here may have open; as many as this process if it is not said.
     pub open_files: Option<u32>,
+    _patience: Patience,
 }
 
 /// The root of this repository.
@@ -84,7 +88,14 @@ impl Site {
     pub fn new() -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let store = dir.path().join("store").display().to_string();
-        Ok(Self { dir, plugins: root().join("plugins"), store, environment: Vec::new(), open_files: None })
+        Ok(Self {
+            dir,
+            plugins: root().join("plugins"),
+            store,
+            environment: Vec::new(),
+            open_files: None,
+            _patience: Patience::begin(),
+        })
     }
 
     /// Its directory.

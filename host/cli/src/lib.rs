@@ -40,6 +40,7 @@ mod managed;
 mod marker;
 mod open_files;
 mod pipeline;
+mod pipes;
 mod plugin;
 mod print;
 mod progress;

@@ -1,12 +1,18 @@
 //! Standard output: lines, aligned tables, JSON lines. A reader that has gone away is not an error.
 
 pub(super) use spout_base::counted::{counted as count, grouped};
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::{
+    io::{self, BufWriter, IsTerminal, Stdout, Write},
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use spout_base::terminal;
+
+use super::pipes::stdout::Ending;
 
 /// The reader of standard output has closed it; there is nobody left to print for.
 #[derive(Debug, thiserror::Error)]
@@ -17,12 +23,22 @@ pub(super) struct Closed;
 #[derive(Debug)]
 pub(super) struct Printer {
     json: bool,
-    out: BufWriter<Stdout>,
+    out: BufWriter<Ending<Stdout>>,
 }
 
 impl Printer {
     pub(super) fn new(json: bool) -> Self {
-        Self { json, out: BufWriter::new(io::stdout()) }
+        Self { json, out: BufWriter::new(Ending::new()) }
+    }
+
+    /// What says, once it is true, that this process is to end, so that who does not read counts as gone.
+    pub(super) fn ending(&self) -> Arc<AtomicBool> {
+        self.out.get_ref().ending()
+    }
+
+    /// From now on, who does not read for `longest` counts as gone.
+    pub(super) fn wait_at_most(&mut self, longest: Duration) {
+        self.out.get_mut().wait_at_most(longest);
     }
 
     /// Whether a program reads this.

@@ -1,12 +1,12 @@
 //! Errors for people and for programs: code, text, causes, exit code.
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use serde::Serialize;
 use spout_base::error::{Coded, Kind};
 use spout_base::terminal;
 
-use super::{error, print::Closed};
+use super::{error, pipes::stderr, print::Closed, telemetry};
 
 /// Exit code of what failed.
 const FAILED: u8 = 1;
@@ -92,7 +92,7 @@ impl Report {
             terminal::text(&self.text()).into_owned()
         };
         // Nobody is left to tell that standard error is closed.
-        drop(std::io::stderr().write_all(text.as_bytes()));
+        drop(stderr::write_last(&text, |lines| telemetry::left_out(lines, json)));
     }
 
     fn text(&self) -> String {

@@ -2,17 +2,18 @@
 
 use std::{
     collections::BTreeSet,
-    io::{self, Write as _},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use spout_api::Error as ApiError;
-use spout_base::clock;
-use spout_base::terminal;
+use spout_base::{clock, terminal};
 use spout_consumer::ConsumerSpec;
 use spout_data::ByteSize;
 use spout_keeper::Ran;
@@ -33,10 +34,11 @@ use super::{
     fates,
     findings::{self, Examined, Finding, examine_all},
     harden,
+    pipes::stderr,
     print::Printer,
     progress::Progress,
     report::{Report, Reported},
-    steer,
+    steer, telemetry,
 };
 
 /// Run pipelines until they are stopped; Ctrl-C commits what was read and stops.
@@ -198,7 +200,7 @@ impl Run {
         if self.harden {
             harden::started()?;
         }
-        let signals = Signals::new()?;
+        let signals = Signals::new(printer)?;
         let made = pipelines.clone();
         let (host, updates) = Host::start(pipelines, &store, &options);
         let ran = Ran::new(host.orders(), &made, specs.clone());
@@ -328,9 +330,11 @@ impl Watch<'_> {
                 _ = tick.tick() => self.progress.tick(clock::now(), self.printer),
             };
             if let (Err(gone), None) = (shown, &self.gone) {
-                // Whoever watched has gone away: commit what was taken, as for Ctrl-C.
+                // Whoever watched has gone away: commit what was taken, as for Ctrl-C. If that is what was waited for, it is heard next.
                 self.gone = Some(gone);
-                self.stop();
+                if !self.printer.ending().load(Ordering::SeqCst) {
+                    self.stop();
+                }
             }
         }
         Ok(())
@@ -352,7 +356,8 @@ impl Watch<'_> {
             self.dead_letters += counts.dead_letters;
             if let Some(text) = fates::all_failed(pipeline, counts, reasons).filter(|_| !self.printer.json()) {
                 // Nobody is left to warn if standard error is closed.
-                self.progress.aside(|| drop(writeln!(io::stderr(), "warning: {}", terminal::plain(&text))));
+                let text = format!("warning: {}\n", terminal::plain(&text));
+                self.progress.aside(|| drop(stderr::write(&text, |lines| telemetry::left_out(lines, false))));
             }
         }
         Ok(())
@@ -395,7 +400,18 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn new() -> Result<Self, Error> {
+    /// Listens from now on. The first wish to stop is also one of `printer`, which may wait just then for somebody to read.
+    pub(super) fn new(printer: &Printer) -> Result<Self, Error> {
+        let mut others = Self::listen()?;
+        let ending: Arc<AtomicBool> = printer.ending();
+        tokio::spawn(async move {
+            while !matches!(others.next().await, Wish::Stop) {}
+            ending.store(true, Ordering::SeqCst);
+        });
+        Self::listen()
+    }
+
+    fn listen() -> Result<Self, Error> {
         let listen = |kind| signal(kind).map_err(|source| Error::Runtime { source });
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,

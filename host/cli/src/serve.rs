@@ -36,6 +36,8 @@ use super::{
 };
 use crate::telemetry;
 
+/// How long who reads what a server prints may stand still. The API says the same, and more.
+const READER: Duration = Duration::from_secs(10);
 /// How long a stop may take, and how long requests have to be answered once pipelines are over, however long those took.
 const STOP: Duration = Duration::from_millis(4500);
 const AT_LEAST: Duration = Duration::from_millis(500);
@@ -141,10 +143,11 @@ impl Serve {
         let memory_high = self.memory_high.map(|size| size.0);
         let access = Some(Arc::new(Inside::new(&store)) as _);
         let options = RunOptions { until: Until::Stopped, json: printer.json(), memory_high, access };
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::new(printer)?;
         if tokens.is_none() {
             tracing::warn!("everyone on this machine may do everything here; --tokens FILE asks for tokens");
         }
+        printer.wait_at_most(READER);
         say(&listening, specs.len(), printer)?;
         let (sender, updates) = mpsc::unbounded_channel();
         let plain = !specs.iter().any(prints);

@@ -6,7 +6,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use spout_base::{owner, terminal};
+use jiff::Timestamp;
+use spout_base::{counted::counted, owner, terminal};
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -22,6 +23,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
+
+use super::pipes::stderr;
 
 /// How much is logged where `SPOUT_LOG` does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +189,17 @@ impl Written {
     }
 }
 
+/// The line of a log that stands where `lines` are missing.
+pub(super) fn left_out(lines: u64, json: bool) -> String {
+    let text = format!("{} left out here: nobody read standard error", counted(lines, "line"));
+    let time = format!("{:.6}", Timestamp::now());
+    if json {
+        format!("{}\n", serde_json::json!({"timestamp": time, "level": "WARN", "fields": {"message": text}}))
+    } else {
+        format!("{time}  WARN {text}\n")
+    }
+}
+
 /// Standard error, one line at a time.
 struct Lines(Written);
 
@@ -193,7 +207,10 @@ impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let line = self.0.safe(&String::from_utf8_lossy(bytes));
         let mut written = Ok(bytes.len());
-        let mut write = || written = io::stderr().write_all(line.as_bytes()).map(|()| bytes.len());
+        let mut write = || {
+            written =
+                stderr::write(&line, |lines| left_out(lines, matches!(self.0, Written::Json))).map(|()| bytes.len())
+        };
         match AROUND.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             Some(around) => around(&mut write),
             None => write(),
@@ -202,7 +219,7 @@ impl Write for Lines {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 

@@ -1,0 +1,79 @@
+//! Ends all tests where one of them does not end, and says which: CI would wait for it until it is stopped from outside, and nobody
+//! would know its name.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write as _},
+    process,
+    sync::{Mutex, Once, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Far longer than any test takes on a machine that others use too.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// The same for `just soak`, whose tests have ten times as much to do, and more.
+const LONGEST_OF_SOAK: Duration = Duration::from_secs(4 * 3600);
+
+/// How often it is looked.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Which tests are running, by number: their names, and since when.
+static RUNNING: Mutex<BTreeMap<u64, (String, Instant)>> = Mutex::new(BTreeMap::new());
+
+static WATCH: Once = Once::new();
+
+/// A test, as long as this is kept.
+#[derive(Debug)]
+pub(crate) struct Patience(u64);
+
+impl Patience {
+    /// Begins to watch the test of this thread.
+    pub(crate) fn begin() -> Self {
+        WATCH.call_once(|| drop(thread::spawn(watch)));
+        let name = thread::current().name().unwrap_or("a thread of a test").to_owned();
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = running.last_key_value().map_or(0, |(last, _)| last + 1);
+        running.insert(number, (name, Instant::now()));
+        Self(number)
+    }
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+fn watch() {
+    let longest = if std::env::var_os("SPOUT_KILLS").is_some() { LONGEST_OF_SOAK } else { LONGEST };
+    loop {
+        thread::sleep(PAUSE);
+        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let stuck = running.values().find(|(_, since)| since.elapsed() > longest);
+        let Some((name, since)) = stuck else { continue };
+        let mut text =
+            format!("\ntest {name} does not end: it runs for {} s. What was started:\n", since.elapsed().as_secs());
+        started(process::id(), 1, &mut text);
+        // Not what is captured of a test, which would never be shown.
+        drop(io::stderr().write_all(text.as_bytes()));
+        process::exit(101);
+    }
+}
+
+/// What the process `id` started, with what that started.
+fn started(id: u32, depth: usize, text: &mut String) {
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().filter_map(Result::ok);
+    for task in tasks {
+        let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
+            let command = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            let shown: String = command.chars().take(200).collect();
+            *text += &format!("{:depth$}{child} {shown}\n", "", depth = depth * 2);
+            started(child, depth + 1, text);
+        }
+    }
+}
