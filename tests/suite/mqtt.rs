@@ -280,8 +280,8 @@ fn kills(qos: u8, settings: &str, total: u64) -> Result<()> {
     allowed.store(total, Ordering::SeqCst);
     stop.store(killed.is_err(), Ordering::SeqCst);
     let written = writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?;
-    killed?;
     written?;
+    killed?;
     let before = site.number("select count(*) from lines", None)?;
     ensure!(before > 0 && before < total, "{before} rows before the last run: the kills proved nothing");
     site.ok(&["run", "spec.yaml", "--until", "idle"])?;

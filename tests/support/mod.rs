@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use self::patience::Patience;
+use self::{patience::Patience, watchdog::Watchdog};
 
 pub mod bad_server;
 pub mod daemon;
@@ -35,6 +35,7 @@ pub mod tansu;
 pub mod tls;
 pub mod troubled;
 pub mod venv;
+mod watchdog;
 
 /// A place with a store and specs of its own.
 #[derive(Debug)]
@@ -248,7 +249,7 @@ impl Site {
     fn run_on(mut command: Command) -> Result<Running> {
         let mut child = command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let lines = BufReader::new(child.stdout.take().context("standard output")?);
-        Ok(Running { child, lines })
+        Ok(Running { watchdog: Watchdog::of(child.id()), child, lines })
     }
 }
 
@@ -258,20 +259,24 @@ pub struct Running {
     /// The process.
     pub child: Child,
     lines: BufReader<ChildStdout>,
+    watchdog: Watchdog,
 }
 
 impl Running {
-    /// Waits for the update named `event`; `None` if the process ended before.
+    /// Waits for the update named `event`; `None` if the process ended before. One that says nothing of it for minutes is killed.
     ///
     /// # Errors
     /// If what it prints is not JSON.
     pub fn wait_for(&mut self, event: &str) -> Result<Option<Value>> {
-        while let Some(update) = self.next_event()? {
-            if update.get("event").and_then(Value::as_str) == Some(event) {
-                return Ok(Some(update));
+        let Self { watchdog, lines, .. } = self;
+        watchdog.during(|| {
+            while let Some(update) = next(lines)? {
+                if update.get("event").and_then(Value::as_str) == Some(event) {
+                    return Ok(Some(update));
+                }
             }
-        }
-        Ok(None)
+            Ok(None)
+        })
     }
 
     /// The next event, whichever it is; `None` at the end of its output.
@@ -279,11 +284,8 @@ impl Running {
     /// # Errors
     /// If what it prints is not JSON.
     pub fn next_event(&mut self) -> Result<Option<Value>> {
-        let mut line = String::new();
-        if self.lines.read_line(&mut line)? == 0 {
-            return Ok(None);
-        }
-        serde_json::from_str(&line).map(Some).with_context(|| line.clone())
+        let Self { watchdog, lines, .. } = self;
+        watchdog.during(|| next(lines))
     }
 
     /// Sends a signal by name, as `kill` does.
@@ -303,15 +305,27 @@ impl Running {
     /// # Errors
     /// If it cannot be waited for.
     pub fn end(mut self) -> Result<(bool, String)> {
-        let mut rest = String::new();
-        while self.lines.read_line(&mut rest)? > 0 {}
+        let Self { watchdog, lines, child } = &mut self;
         let mut said = Vec::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            stderr.read_to_end(&mut said)?;
-        }
-        let status = self.child.wait()?;
+        watchdog.during(|| -> Result<()> {
+            let mut rest = String::new();
+            while lines.read_line(&mut rest)? > 0 {}
+            if let Some(mut stderr) = child.stderr.take() {
+                stderr.read_to_end(&mut said)?;
+            }
+            Ok(())
+        })?;
+        let status = child.wait()?;
         Ok((status.success(), String::from_utf8_lossy(&said).into_owned()))
     }
+}
+
+fn next(lines: &mut BufReader<ChildStdout>) -> Result<Option<Value>> {
+    let mut line = String::new();
+    if lines.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    serde_json::from_str(&line).map(Some).with_context(|| line.clone())
 }
 
 /// A test that fails leaves nothing running.

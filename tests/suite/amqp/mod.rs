@@ -95,6 +95,10 @@ fn kills(queue: &Site, server: Server, load: endure::Load) -> Result<()> {
             let mut hosts = [queue.start(&["run", "spec.yaml"])?, stream.start(&["run", "spec.yaml"])?];
             for host in &mut hosts {
                 host.wait_for("committed")?.context("a commit in this round")?;
+                if round % 2 == 1 {
+                    // Before it acknowledges what it has committed, so that it is sent again.
+                    host.child.kill()?;
+                }
             }
             endure::wait(dice, 100);
             let mut server = server.lock().map_err(|_| anyhow::anyhow!("the server is gone"))?;
@@ -113,8 +117,8 @@ fn kills(queue: &Site, server: Server, load: endure::Load) -> Result<()> {
     allowed.store(total, Ordering::SeqCst);
     stop.store(killed.is_err(), Ordering::SeqCst);
     let written = writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?;
-    killed?;
     written?;
+    killed?;
     for site in [queue, &stream] {
         let before = site.number("select count(*) from lines", None)?;
         ensure!(before > 0 && before < total, "{before} rows before the last run: the kills proved nothing");
