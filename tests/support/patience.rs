@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Write as _},
-    process,
+    process::{self, Command},
     sync::{Mutex, Once, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -16,6 +16,9 @@ const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// The same for `just soak`, whose tests have ten times as much to do, and more.
 const LONGEST_OF_SOAK: Duration = Duration::from_secs(4 * 3600);
+
+/// How long a test may take to end once all that it started is gone.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// How often it is looked.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -51,20 +54,32 @@ fn watch() {
     let longest = if std::env::var_os("SPOUT_KILLS").is_some() { LONGEST_OF_SOAK } else { LONGEST };
     loop {
         thread::sleep(PAUSE);
-        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        let stuck = running.values().find(|(_, since)| since.elapsed() > longest);
-        let Some((name, since)) = stuck else { continue };
-        let mut text =
-            format!("\ntest {name} does not end: it runs for {} s. What was started:\n", since.elapsed().as_secs());
-        started(process::id(), 1, &mut text);
-        // Not what is captured of a test, which would never be shown.
-        drop(io::stderr().write_all(text.as_bytes()));
-        process::exit(101);
+        let Some((number, name)) = stuck(longest) else { continue };
+        let mut all = Vec::new();
+        started(process::id(), 1, &mut all);
+        let shown: String = all.iter().map(|(_, line)| line.as_str()).collect();
+        // Not what is captured of a test, which might never be shown.
+        drop(io::stderr().write_all(format!("\ntest {name} does not end; all of this is killed:\n{shown}").as_bytes()));
+        for (id, _) in &all {
+            drop(Command::new("kill").args(["-9", &id.to_string()]).status());
+        }
+        // It fails, if it waited for one of them, and is reported as other tests that fail.
+        thread::sleep(GRACE);
+        if RUNNING.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&number) {
+            drop(io::stderr().write_all(b"it does not end even so\n"));
+            process::exit(101);
+        }
     }
 }
 
-/// What the process `id` started, with what that started.
-fn started(id: u32, depth: usize, text: &mut String) {
+fn stuck(longest: Duration) -> Option<(u64, String)> {
+    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let stuck = running.iter().find(|(_, (_, since))| since.elapsed() > longest);
+    stuck.map(|(number, (name, _))| (*number, name.clone()))
+}
+
+/// What the process `id` started, with what that started: ids, and lines that show them.
+fn started(id: u32, depth: usize, all: &mut Vec<(u32, String)>) {
     let tasks = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().filter_map(Result::ok);
     for task in tasks {
         let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
@@ -72,8 +87,8 @@ fn started(id: u32, depth: usize, text: &mut String) {
             let command = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
             let shown: String = command.chars().take(200).collect();
-            *text += &format!("{:depth$}{child} {shown}\n", "", depth = depth * 2);
-            started(child, depth + 1, text);
+            all.push((child, format!("{:width$}{child} {shown}\n", "", width = depth * 2)));
+            started(child, depth + 1, all);
         }
     }
 }
