@@ -6,6 +6,7 @@ use arrow::{
     array::RecordBatch,
     datatypes::{Schema, SchemaRef},
 };
+use futures::future::BoxFuture;
 use spout_codec::UnknownField;
 use spout_data::{Messages, Origins};
 use wasmtime::component::ResourceAny;
@@ -82,11 +83,13 @@ impl Decoding {
     ///
     /// # Errors
     /// What the plugin says to its settings, or how it crashed.
-    pub async fn open(task: Task, topic: &str, settled: Option<String>) -> Result<Self, Error> {
-        let topic = topic.to_owned();
-        let mut decoding = Self { task, topic, fields: None, settled, live: None, schema: None };
-        decoding.live().await?;
-        Ok(decoding)
+    pub fn open<'a>(task: Task, topic: &'a str, settled: Option<String>) -> BoxFuture<'a, Result<Self, Error>> {
+        Box::pin(async move {
+            let topic = topic.to_owned();
+            let mut decoding = Self { task, topic, fields: None, settled, live: None, schema: None };
+            decoding.live().await?;
+            Ok(decoding)
+        })
     }
 
     /// Whether the schema that rows have to keep to is known.
@@ -110,34 +113,38 @@ impl Decoding {
     ///
     /// # Errors
     /// As for [`Decoding::decode`].
-    pub async fn survives(&mut self, messages: &Messages, partition: u32) -> Result<(), Error> {
-        let mut other = Self::open(self.task.clone(), &self.topic, self.settled.clone()).await?;
-        other.decode(messages, partition).await.map(drop)
+    pub fn survives<'a>(&'a mut self, messages: &'a Messages, partition: u32) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let mut other = Self::open(self.task.clone(), &self.topic, self.settled.clone()).await?;
+            other.decode(messages, partition).await.map(drop)
+        })
     }
 
     /// Decodes `messages`, which are of `partition` unless they say otherwise.
     ///
     /// # Errors
     /// What the plugin says, how it crashed, or which rule its answer breaks.
-    pub async fn decode(&mut self, messages: &Messages, partition: u32) -> Result<Decoded, Error> {
-        let live = self.live().await?;
-        let leash = live.instance.begin();
-        let headers = messages::lower_headers(messages);
-        let (guest, store) = (live.guest.decoding(), &mut live.instance.store);
-        let attributes = messages::lower_attributes(messages);
-        let partitions = if messages.partitions.is_empty() { vec![partition; messages.len()] } else { Vec::new() };
-        let mut lowered = messages::lower(messages, &headers, &attributes);
-        if !partitions.is_empty() {
-            lowered.partitions = &partitions;
-        }
-        let call = guest.call_decode(store, live.decoding, lowered);
-        let answer = leash.hold(call).await;
-        let decoded = live.instance.settle_for_good("decoder.decode", answer);
-        if decoded.as_ref().is_err_and(Error::is_crash) {
-            self.live = None;
-        }
-        let raised = self.raise(decoded?, messages);
-        raised.map_err(|what| self.task.broke("decoder.decode", &what))
+    pub fn decode<'a>(&'a mut self, messages: &'a Messages, partition: u32) -> BoxFuture<'a, Result<Decoded, Error>> {
+        Box::pin(async move {
+            let live = self.live().await?;
+            let leash = live.instance.begin();
+            let headers = messages::lower_headers(messages);
+            let (guest, store) = (live.guest.decoding(), &mut live.instance.store);
+            let attributes = messages::lower_attributes(messages);
+            let partitions = if messages.partitions.is_empty() { vec![partition; messages.len()] } else { Vec::new() };
+            let mut lowered = messages::lower(messages, &headers, &attributes);
+            if !partitions.is_empty() {
+                lowered.partitions = &partitions;
+            }
+            let call = guest.call_decode(store, live.decoding, lowered);
+            let answer = leash.hold(call).await;
+            let decoded = live.instance.settle_for_good("decoder.decode", answer);
+            if decoded.as_ref().is_err_and(Error::is_crash) {
+                self.live = None;
+            }
+            let raised = self.raise(decoded?, messages);
+            raised.map_err(|what| self.task.broke("decoder.decode", &what))
+        })
     }
 
     fn raise(&mut self, decoded: wit::Decoded, messages: &Messages) -> Result<Decoded, String> {

@@ -7,6 +7,7 @@ use arrow::{
     buffer::{BooleanBuffer, Buffer},
     datatypes::{Field, Schema, SchemaRef},
 };
+use futures::future::BoxFuture;
 use wasmtime::component::{Resource, ResourceAny};
 
 use spout_data::ByteSize;
@@ -65,66 +66,78 @@ impl HandlerInstance {
     ///
     /// # Errors
     /// What the plugin says to its settings or its state, or how it crashed.
-    pub async fn open(task: Task, snapshot: Option<&[u8]>, keyed: Option<KeyedState>) -> Result<Self, Error> {
-        let indices = task.plugin.interfaces.handler.clone().ok_or_else(|| task.plugin.lacks(World::Handler))?;
-        let mut instance = Instance::open(&task).await?;
-        let size = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
-        let view = |keyed| View::new(keyed, size(task.limits.state), size(task.limits.answer));
-        instance.store.data_mut().keyed = keyed.map(view);
-        let guest = instance.load(|store, linked| indices.load(store, linked))?;
-        let leash = instance.begin();
-        let settings = task.settings();
-        let call = guest.node();
-        let answer = leash.hold(call.call_open(&mut instance.store, &task.offer, &settings, snapshot)).await;
-        let node = instance.settle_for_good("handler.open", answer)?;
-        settle(&mut instance, true);
-        Ok(Self { task, instance, guest, node, input: None, output: None })
+    pub fn open<'a>(
+        task: Task,
+        snapshot: Option<&'a [u8]>,
+        keyed: Option<KeyedState>,
+    ) -> BoxFuture<'a, Result<Self, Error>> {
+        Box::pin(async move {
+            let indices = task.plugin.interfaces.handler.clone().ok_or_else(|| task.plugin.lacks(World::Handler))?;
+            let mut instance = Instance::open(&task).await?;
+            let size = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+            let view = |keyed| View::new(keyed, size(task.limits.state), size(task.limits.answer));
+            instance.store.data_mut().keyed = keyed.map(view);
+            let guest = instance.load(|store, linked| indices.load(store, linked))?;
+            let leash = instance.begin();
+            let settings = task.settings();
+            let call = guest.node();
+            let answer = leash.hold(call.call_open(&mut instance.store, &task.offer, &settings, snapshot)).await;
+            let node = instance.settle_for_good("handler.open", answer)?;
+            settle(&mut instance, true);
+            Ok(Self { task, instance, guest, node, input: None, output: None })
+        })
     }
 
     /// Lets the guest look at `records` and say which rows go on.
     ///
     /// # Errors
     /// What the plugin says, how it crashed, or which rule its answer breaks.
-    pub async fn process(&mut self, records: &RecordBatch) -> Result<Option<Rows>, Error> {
-        let batch = self.lend("handler.process", records)?;
-        let leash = self.instance.begin();
-        let call = self.guest.node();
-        let answer = leash.hold(call.call_process(&mut self.instance.store, self.node, batch.borrowed())).await;
-        let returned = self.take_back("handler.process", batch);
-        let rows = self.answered("handler.process", answer, |handler, answer| {
-            answer.map(|answer| handler.rows(answer, records.num_rows())).transpose()
-        })?;
-        returned?;
-        Ok(rows)
+    pub fn process<'a>(&'a mut self, records: &'a RecordBatch) -> BoxFuture<'a, Result<Option<Rows>, Error>> {
+        Box::pin(async move {
+            let batch = self.lend("handler.process", records)?;
+            let leash = self.instance.begin();
+            let call = self.guest.node();
+            let answer = leash.hold(call.call_process(&mut self.instance.store, self.node, batch.borrowed())).await;
+            let returned = self.take_back("handler.process", batch);
+            let rows = self.answered("handler.process", answer, |handler, answer| {
+                answer.map(|answer| handler.rows(answer, records.num_rows())).transpose()
+            })?;
+            returned?;
+            Ok(rows)
+        })
     }
 
     /// The columns that the guest declares to come out when those of `input` go in; none if it declares nothing.
     ///
     /// # Errors
     /// As for [`HandlerInstance::process`]; columns that it cannot work with.
-    pub async fn output(&mut self, input: &SchemaRef) -> Result<Option<SchemaRef>, Error> {
-        let batch = self.lend(OUTPUT, &RecordBatch::new_empty(Arc::clone(input)))?;
-        let leash = self.instance.begin();
-        let call = self.guest.node();
-        let answer = leash.hold(call.call_output(&mut self.instance.store, self.node, batch.borrowed())).await;
-        let returned = self.take_back(OUTPUT, batch);
-        let declared = self.answered(OUTPUT, answer, |handler, declared| {
-            declared.map(|told| convert::schema::raise(&told, &handler.task.limits).map(Arc::new)).transpose()
-        })?;
-        returned?;
-        Ok(declared)
+    pub fn output<'a>(&'a mut self, input: &'a SchemaRef) -> BoxFuture<'a, Result<Option<SchemaRef>, Error>> {
+        Box::pin(async move {
+            let batch = self.lend(OUTPUT, &RecordBatch::new_empty(Arc::clone(input)))?;
+            let leash = self.instance.begin();
+            let call = self.guest.node();
+            let answer = leash.hold(call.call_output(&mut self.instance.store, self.node, batch.borrowed())).await;
+            let returned = self.take_back(OUTPUT, batch);
+            let declared = self.answered(OUTPUT, answer, |handler, declared| {
+                declared.map(|told| convert::schema::raise(&told, &handler.task.limits).map(Arc::new)).transpose()
+            })?;
+            returned?;
+            Ok(declared)
+        })
     }
 
     /// Tells the guest how far event time has come.
     ///
     /// # Errors
     /// As for [`HandlerInstance::process`].
-    pub async fn tick(&mut self, watermark_ms: i64) -> Result<Ticked, Error> {
-        let leash = self.instance.begin();
-        let call = self.guest.node();
-        let answer = leash.hold(call.call_tick(&mut self.instance.store, self.node, watermark_ms)).await;
-        self.answered("handler.tick", answer, |handler, wit::Ticked { rows, next_ms }| {
-            Ok(Ticked { rows: rows.map(|table| handler.table(table)).transpose()?, next_ms })
+    pub fn tick<'a>(&'a mut self, watermark_ms: i64) -> BoxFuture<'a, Result<Ticked, Error>> {
+        Box::pin(async move {
+            let leash = self.instance.begin();
+            let call = self.guest.node();
+            let answer = leash.hold(call.call_tick(&mut self.instance.store, self.node, watermark_ms)).await;
+            self.answered("handler.tick", answer, |handler, wit::Ticked { rows, next_ms }| {
+                Ok(Ticked { rows: rows.map(|table| handler.table(table)).transpose()?, next_ms })
+            })
         })
     }
 
@@ -132,22 +145,26 @@ impl HandlerInstance {
     ///
     /// # Errors
     /// As for [`HandlerInstance::process`].
-    pub async fn finish(&mut self) -> Result<Option<RecordBatch>, Error> {
-        let leash = self.instance.begin();
-        let call = self.guest.node();
-        let answer = leash.hold(call.call_finish(&mut self.instance.store, self.node)).await;
-        self.answered("handler.finish", answer, |handler, rows| rows.map(|table| handler.table(table)).transpose())
+    pub fn finish<'a>(&'a mut self) -> BoxFuture<'a, Result<Option<RecordBatch>, Error>> {
+        Box::pin(async move {
+            let leash = self.instance.begin();
+            let call = self.guest.node();
+            let answer = leash.hold(call.call_finish(&mut self.instance.store, self.node)).await;
+            self.answered("handler.finish", answer, |handler, rows| rows.map(|table| handler.table(table)).transpose())
+        })
     }
 
     /// The guest's state after every call so far, apart from what is in its keyed state.
     ///
     /// # Errors
     /// What the plugin says, or how it crashed.
-    pub async fn snapshot(&mut self) -> Result<Vec<u8>, Error> {
-        let leash = self.instance.begin();
-        let call = self.guest.node();
-        let answer = leash.hold(call.call_snapshot(&mut self.instance.store, self.node)).await;
-        self.answered("handler.snapshot", answer, |_, state| Ok(state))
+    pub fn snapshot<'a>(&'a mut self) -> BoxFuture<'a, Result<Vec<u8>, Error>> {
+        Box::pin(async move {
+            let leash = self.instance.begin();
+            let call = self.guest.node();
+            let answer = leash.hold(call.call_snapshot(&mut self.instance.store, self.node)).await;
+            self.answered("handler.snapshot", answer, |_, state| Ok(state))
+        })
     }
 
     /// Moves what the calls so far changed in the keyed state into `state`, which it was opened with.

@@ -5,7 +5,8 @@
 //! [`Provider`] and [`PartitionConsumer`] (a source by partition), [`StreamConsumer`] (a whole stream), [`Decoding`],
 //! [`HandlerInstance`], [`SelfDriven`] (a source that makes its own commits, in a repo that it reaches through [`Pfs`]),
 //! [`Transformer`] (files of a file). Each client owns one store. After a crash the store is gone, and the next call opens a new one
-//! where nothing is lost by that.
+//! where nothing is lost by that. Their calls are boxed futures: the body of an `async fn` is compiled in each crate that awaits it, and
+//! with these bodies all of wasmtime's generic code for the types of the interfaces.
 //!
 //! **Invariant**: nothing a guest returned leaves this room unchecked, and nothing here knows what plugins are for.
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use futures::future::BoxFuture;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -94,42 +95,44 @@ impl Plugin {
         Ok(parts)
     }
 
-    async fn describe(&self, limits: &LimitsSpec) -> Result<Vec<Offer>, Error> {
-        let Some(indices) = &self.interfaces.about else { return Ok(Vec::new()) };
-        let task = Task {
-            pipeline: String::new(),
-            plugin: Arc::new(self.clone()),
-            offer: String::new(),
-            grants: GrantSpec::default(),
-            exposed: None,
-            limits: limits.clone(),
-            quotas: Quotas::default(),
-            settings: Vec::new(),
-            draining: CancellationToken::new(),
-            metrics: Metrics::default(),
-        };
-        let mut instance = Instance::open(&task).await?;
-        let guest = instance.load(|store, instance| indices.load(store, instance))?;
-        let leash = instance.begin();
-        let answer = leash.hold(guest.call_describe(&mut instance.store)).await;
-        let offers: Vec<Offer> = instance
-            .end(DESCRIBE, answer)?
-            .into_iter()
-            .map(|offer| Offer {
-                interface: clean(&offer.interface, 100),
-                name: clean(&offer.name, 100),
-                summary: clean(&offer.summary, 1000),
-                settings_schema: offer.settings_schema,
-            })
-            .collect();
-        let mut seen = BTreeSet::new();
-        match offers.iter().find(|offer| !seen.insert((&offer.interface, &offer.name))) {
-            Some(twice) => {
-                let what = format!("two offers of `{}` are named `{}`", twice.interface, twice.name);
-                Err(Error::Contract { at: task.at(DESCRIBE), what })
+    fn describe<'a>(&'a self, limits: &'a LimitsSpec) -> BoxFuture<'a, Result<Vec<Offer>, Error>> {
+        Box::pin(async move {
+            let Some(indices) = &self.interfaces.about else { return Ok(Vec::new()) };
+            let task = Task {
+                pipeline: String::new(),
+                plugin: Arc::new(self.clone()),
+                offer: String::new(),
+                grants: GrantSpec::default(),
+                exposed: None,
+                limits: limits.clone(),
+                quotas: Quotas::default(),
+                settings: Vec::new(),
+                draining: CancellationToken::new(),
+                metrics: Metrics::default(),
+            };
+            let mut instance = Instance::open(&task).await?;
+            let guest = instance.load(|store, instance| indices.load(store, instance))?;
+            let leash = instance.begin();
+            let answer = leash.hold(guest.call_describe(&mut instance.store)).await;
+            let offers: Vec<Offer> = instance
+                .end(DESCRIBE, answer)?
+                .into_iter()
+                .map(|offer| Offer {
+                    interface: clean(&offer.interface, 100),
+                    name: clean(&offer.name, 100),
+                    summary: clean(&offer.summary, 1000),
+                    settings_schema: offer.settings_schema,
+                })
+                .collect();
+            let mut seen = BTreeSet::new();
+            match offers.iter().find(|offer| !seen.insert((&offer.interface, &offer.name))) {
+                Some(twice) => {
+                    let what = format!("two offers of `{}` are named `{}`", twice.interface, twice.name);
+                    Err(Error::Contract { at: task.at(DESCRIBE), what })
+                }
+                None => Ok(offers),
             }
-            None => Ok(offers),
-        }
+        })
     }
 }
 

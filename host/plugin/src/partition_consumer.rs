@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures::future::BoxFuture;
 use spout_data::{Messages, Position};
 use wasmtime::component::ResourceAny;
 
@@ -112,31 +113,39 @@ impl PartitionConsumer {
     ///
     /// # Errors
     /// What the plugin says of all of them, how it crashed, or which rule its answer breaks.
-    pub async fn fetch(&mut self, wanted: Vec<(u32, Position)>, limits: FetchLimits) -> Result<Vec<Answer>, Error> {
-        let task = self.0.task.clone();
-        let call = move |mut live: Live| async move {
-            let answers = live.fetch(&wanted, &limits).await;
-            let answers = answers.and_then(|answers| raise(&task, &wanted, answers));
-            let answers = answers.and_then(|answers| {
-                let messages = answers.iter().filter_map(|(_, answer)| Some(&answer.as_ref().ok()?.messages));
-                let within = messages::bounded(messages, limits.messages, &task.limits);
-                within.map(|()| answers).map_err(|what| task.broke(FETCH, &what))
-            });
-            (live, answers)
-        };
-        self.0.make(FETCH, limits.timeout, call).await
+    pub fn fetch<'a>(
+        &'a mut self,
+        wanted: Vec<(u32, Position)>,
+        limits: FetchLimits,
+    ) -> BoxFuture<'a, Result<Vec<Answer>, Error>> {
+        Box::pin(async move {
+            let task = self.0.task.clone();
+            let call = move |mut live: Live| async move {
+                let answers = live.fetch(&wanted, &limits).await;
+                let answers = answers.and_then(|answers| raise(&task, &wanted, answers));
+                let answers = answers.and_then(|answers| {
+                    let messages = answers.iter().filter_map(|(_, answer)| Some(&answer.as_ref().ok()?.messages));
+                    let within = messages::bounded(messages, limits.messages, &task.limits);
+                    within.map(|()| answers).map_err(|what| task.broke(FETCH, &what))
+                });
+                (live, answers)
+            };
+            self.0.make(FETCH, limits.timeout, call).await
+        })
     }
 
     /// Tells the source that everything before these positions is durable.
     ///
     /// # Errors
     /// What the plugin says, or how it crashed.
-    pub async fn committed(&mut self, upto: Vec<(u32, Position)>) -> Result<(), Error> {
-        let call = move |mut live: Live| async move {
-            let told = live.committed(&upto).await;
-            (live, told)
-        };
-        self.0.make(COMMITTED, Duration::ZERO, call).await
+    pub fn committed<'a>(&'a mut self, upto: Vec<(u32, Position)>) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let call = move |mut live: Live| async move {
+                let told = live.committed(&upto).await;
+                (live, told)
+            };
+            self.0.make(COMMITTED, Duration::ZERO, call).await
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use spout_data::{Marker, Position};
 use wasmtime::component::ResourceAny;
 
@@ -72,39 +73,51 @@ impl Provider {
     ///
     /// # Errors
     /// What the plugin says, or how it crashed.
-    pub async fn partitions(&mut self, known: &Marker, timeout: Duration) -> Result<Vec<PartitionInfo>, Error> {
-        let known = known.clone();
-        let call = move |mut live: Live| async move {
-            let told = live.partitions(&known, timeout).await;
-            (live, told)
-        };
-        let told = self.0.make(PARTITIONS, timeout, call).await?;
-        let limit = self.0.task.limits.partitions;
-        if told.len() > limit as usize {
-            return Err(Error::Partitions { at: self.0.task.at(PARTITIONS), count: told.len(), limit });
-        }
-        let masks = self.0.task.quotas.masks();
-        Ok(told
-            .into_iter()
-            .map(|info| PartitionInfo { id: info.id, label: clean(&masks.hide(&info.label), LABEL), ended: info.ended })
-            .collect())
+    pub fn partitions<'a>(
+        &'a mut self,
+        known: &'a Marker,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Vec<PartitionInfo>, Error>> {
+        Box::pin(async move {
+            let known = known.clone();
+            let call = move |mut live: Live| async move {
+                let told = live.partitions(&known, timeout).await;
+                (live, told)
+            };
+            let told = self.0.make(PARTITIONS, timeout, call).await?;
+            let limit = self.0.task.limits.partitions;
+            if told.len() > limit as usize {
+                return Err(Error::Partitions { at: self.0.task.at(PARTITIONS), count: told.len(), limit });
+            }
+            let masks = self.0.task.quotas.masks();
+            Ok(told
+                .into_iter()
+                .map(|info| PartitionInfo {
+                    id: info.id,
+                    label: clean(&masks.hide(&info.label), LABEL),
+                    ended: info.ended,
+                })
+                .collect())
+        })
     }
 
     /// The position that `criteria` stands for; `None` if the source cannot tell.
     ///
     /// # Errors
     /// What the plugin says, or how it crashed.
-    pub async fn resolve(
-        &mut self,
+    pub fn resolve<'a>(
+        &'a mut self,
         partition: u32,
         criteria: Criteria,
         timeout: Duration,
-    ) -> Result<Option<Position>, Error> {
-        let call = move |mut live: Live| async move {
-            let told = live.resolve(partition, criteria, timeout).await;
-            (live, told)
-        };
-        Ok(self.0.make(RESOLVE, timeout, call).await?.map(raise_position))
+    ) -> BoxFuture<'a, Result<Option<Position>, Error>> {
+        Box::pin(async move {
+            let call = move |mut live: Live| async move {
+                let told = live.resolve(partition, criteria, timeout).await;
+                (live, told)
+            };
+            Ok(self.0.make(RESOLVE, timeout, call).await?.map(raise_position))
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures::future::BoxFuture;
 use spout_base::clock;
 use wasmtime::Engine;
 
@@ -137,29 +138,38 @@ impl Plugins {
     ///
     /// # Errors
     /// Why it is none.
-    pub async fn examine(&self, name: &str, place: &Path, wasm: Vec<u8>) -> Result<Plugin, Error> {
-        let digest = component::digest(&wasm);
-        self.compile(name, place.to_owned(), (wasm, digest)).await
+    pub fn examine<'a>(
+        &'a self,
+        name: &'a str,
+        place: &'a Path,
+        wasm: Vec<u8>,
+    ) -> BoxFuture<'a, Result<Plugin, Error>> {
+        Box::pin(async move {
+            let digest = component::digest(&wasm);
+            self.compile(name, place.to_owned(), (wasm, digest)).await
+        })
     }
 
     /// Every `.wasm` file of the directory, sorted by name; broken ones with their error.
     ///
     /// # Errors
     /// If the directory cannot be read.
-    pub async fn list(&self) -> Result<Vec<Listed>, Error> {
-        let mut listed = Vec::new();
-        for (name, path) in self.files()? {
-            let size = fs::metadata(&path).map_or(0, |file| file.len());
-            let (digest, plugin) = match component::read(&path) {
-                Ok(wasm) => {
-                    let digest = component::digest(&wasm);
-                    (digest.clone(), self.load(&name, path.clone(), (wasm, digest)).await)
-                }
-                Err(error) => (String::new(), Err(error)),
-            };
-            listed.push(Listed { name, path, size, digest, plugin });
-        }
-        Ok(listed)
+    pub fn list<'a>(&'a self) -> BoxFuture<'a, Result<Vec<Listed>, Error>> {
+        Box::pin(async move {
+            let mut listed = Vec::new();
+            for (name, path) in self.files()? {
+                let size = fs::metadata(&path).map_or(0, |file| file.len());
+                let (digest, plugin) = match component::read(&path) {
+                    Ok(wasm) => {
+                        let digest = component::digest(&wasm);
+                        (digest.clone(), self.load(&name, path.clone(), (wasm, digest)).await)
+                    }
+                    Err(error) => (String::new(), Err(error)),
+                };
+                listed.push(Listed { name, path, size, digest, plugin });
+            }
+            Ok(listed)
+        })
     }
 
     /// What tells one version of a plugin from another without reading it. `None` if there is no such plugin.
@@ -175,34 +185,36 @@ impl Plugins {
     ///
     /// # Errors
     /// There is no such file, it is not a plugin, or not the pinned one.
-    pub async fn get(&self, reference: &str) -> Result<Arc<Plugin>, Error> {
-        let PluginRef { plugin: name, digest: pinned, .. } = PluginRef::parse(reference);
-        let pinned = pinned.or_else(|| self.pins.get(name).map(String::as_str));
-        let files = self.files()?;
-        let mut found = None;
-        if let Some(path) = files.get(name) {
-            let wanted = |digest: &str| pinned.is_none_or(|pinned| pinned == digest);
-            if let Some(plugin) = self.inner.unchanged.get(name, path).filter(|plugin| wanted(plugin.digest())) {
+    pub fn get<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Arc<Plugin>, Error>> {
+        Box::pin(async move {
+            let PluginRef { plugin: name, digest: pinned, .. } = PluginRef::parse(reference);
+            let pinned = pinned.or_else(|| self.pins.get(name).map(String::as_str));
+            let files = self.files()?;
+            let mut found = None;
+            if let Some(path) = files.get(name) {
+                let wanted = |digest: &str| pinned.is_none_or(|pinned| pinned == digest);
+                if let Some(plugin) = self.inner.unchanged.get(name, path).filter(|plugin| wanted(plugin.digest())) {
+                    return Ok(plugin);
+                }
+                let identity = Identity::settled(path);
+                let wasm = component::read(path)?;
+                let digest = component::digest(&wasm);
+                if wanted(&digest) {
+                    let plugin = self.of_file(name, path, (wasm, digest)).await?;
+                    self.inner.unchanged.put(name, identity, &plugin);
+                    return Ok(plugin);
+                }
+                found = Some(digest);
+            }
+            if let Some(plugin) = self.of_shelf(name, pinned).await? {
                 return Ok(plugin);
             }
-            let identity = Identity::settled(path);
-            let wasm = component::read(path)?;
-            let digest = component::digest(&wasm);
-            if wanted(&digest) {
-                let plugin = self.of_file(name, path, (wasm, digest)).await?;
-                self.inner.unchanged.put(name, identity, &plugin);
-                return Ok(plugin);
-            }
-            found = Some(digest);
-        }
-        if let Some(plugin) = self.of_shelf(name, pinned).await? {
-            return Ok(plugin);
-        }
-        Err(match (found, pinned) {
-            (Some(found), Some(pinned)) => {
-                Error::DigestMismatch { plugin: name.to_owned(), found, pinned: pinned.to_owned() }
-            }
-            _ => self.not_found(name, files.into_keys()),
+            Err(match (found, pinned) {
+                (Some(found), Some(pinned)) => {
+                    Error::DigestMismatch { plugin: name.to_owned(), found, pinned: pinned.to_owned() }
+                }
+                _ => self.not_found(name, files.into_keys()),
+            })
         })
     }
 

@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use futures::future::BoxFuture;
+
 use super::{Error, Pfs, World, bindings::exports::spout::plugin::spout as wit, instance::Instance, task::Task};
 
 const RUN: &str = "spout.run";
@@ -35,14 +37,16 @@ impl SelfDriven {
     ///
     /// # Errors
     /// What the plugin returns, or how it crashed; [`Error::Interrupted`] if it did not return in time before a stop.
-    pub async fn run(&self) -> Result<(), Error> {
-        let task = &self.task;
-        let indices = task.plugin.interfaces.spout.clone().ok_or_else(|| task.plugin.lacks(World::SelfDriven))?;
-        let mut instance = Instance::open(task).await?;
-        let guest: wit::Guest = instance.load(|store, linked| indices.load(store, linked))?;
-        let leash = instance.begin_driving(Some(Arc::clone(&self.pfs)), Arc::clone(&self.resting));
-        let settings = task.settings();
-        let answer = leash.hold(guest.call_run(&mut instance.store, &task.offer, &settings)).await;
-        instance.settle(RUN, answer)
+    pub fn run<'a>(&'a self) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let task = &self.task;
+            let indices = task.plugin.interfaces.spout.clone().ok_or_else(|| task.plugin.lacks(World::SelfDriven))?;
+            let mut instance = Instance::open(task).await?;
+            let guest: wit::Guest = instance.load(|store, linked| indices.load(store, linked))?;
+            let leash = instance.begin_driving(Some(Arc::clone(&self.pfs)), Arc::clone(&self.resting));
+            let settings = task.settings();
+            let answer = leash.hold(guest.call_run(&mut instance.store, &task.offer, &settings)).await;
+            instance.settle(RUN, answer)
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! Calls `stream-consumer`: a whole stream, with checkpoints only when the host asks.
 
+use futures::future::BoxFuture;
 use spout_data::{Messages, Position};
 use wasmtime::component::ResourceAny;
 
@@ -50,70 +51,85 @@ impl StreamConsumer {
     ///
     /// # Errors
     /// What the plugin says to its settings or the checkpoint, or how it crashed.
-    pub async fn open(task: Task, topic: &str, group: &str, start: StreamStart) -> Result<Self, Error> {
-        let indices = task.plugin.interfaces.stream.clone().ok_or_else(|| task.plugin.lacks(World::StreamSource))?;
-        let mut instance = Instance::open(&task).await?;
-        let guest = instance.load(|store, linked| indices.load(store, linked))?;
-        let leash = instance.begin();
-        let settings = task.settings();
-        let positions;
-        let at = match &start {
-            StreamStart::Earliest => wit::StartAt::Earliest,
-            StreamStart::Latest => wit::StartAt::Latest,
-            StreamStart::Checkpoint(checkpoint) => {
-                positions = lower_all(&checkpoint.positions);
-                wit::StartAt::Checkpoint(wit::CheckpointParam {
-                    positions: &positions,
-                    extra: checkpoint.extra.as_deref(),
-                })
-            }
-        };
-        let call = guest.consumer();
-        let answer = leash.hold(call.call_open(&mut instance.store, &task.offer, topic, group, at, &settings)).await;
-        let consumer = instance.settle("stream-consumer.open", answer)?;
-        Ok(Self { task, instance, guest, consumer })
+    pub fn open<'a>(
+        task: Task,
+        topic: &'a str,
+        group: &'a str,
+        start: StreamStart,
+    ) -> BoxFuture<'a, Result<Self, Error>> {
+        Box::pin(async move {
+            let indices =
+                task.plugin.interfaces.stream.clone().ok_or_else(|| task.plugin.lacks(World::StreamSource))?;
+            let mut instance = Instance::open(&task).await?;
+            let guest = instance.load(|store, linked| indices.load(store, linked))?;
+            let leash = instance.begin();
+            let settings = task.settings();
+            let positions;
+            let at = match &start {
+                StreamStart::Earliest => wit::StartAt::Earliest,
+                StreamStart::Latest => wit::StartAt::Latest,
+                StreamStart::Checkpoint(checkpoint) => {
+                    positions = lower_all(&checkpoint.positions);
+                    wit::StartAt::Checkpoint(wit::CheckpointParam {
+                        positions: &positions,
+                        extra: checkpoint.extra.as_deref(),
+                    })
+                }
+            };
+            let call = guest.consumer();
+            let answer =
+                leash.hold(call.call_open(&mut instance.store, &task.offer, topic, group, at, &settings)).await;
+            let consumer = instance.settle("stream-consumer.open", answer)?;
+            Ok(Self { task, instance, guest, consumer })
+        })
     }
 
     /// The next messages, each with its partition and offset.
     ///
     /// # Errors
     /// What the plugin says, how it crashed, or which rule its answer breaks.
-    pub async fn next(&mut self, limits: &FetchLimits) -> Result<(Messages, Progress), Error> {
-        let leash = self.instance.begin_waiting(limits.timeout);
-        let (guest, store) = (self.guest.consumer(), &mut self.instance.store);
-        let answer = leash.hold(guest.call_next(store, self.consumer, limits.lower())).await;
-        let (told, progress) = self.instance.settle("stream-consumer.next", answer)?;
-        let checked = messages::raise(told, self.task.quotas.masks()).and_then(|messages| {
-            messages::bounded(std::iter::once(&messages), limits.messages, &self.task.limits)?;
-            messages::check_stream(&messages).map(|()| messages)
-        });
-        let messages = checked.map_err(|what| self.task.broke("stream-consumer.next", &what))?;
-        Ok((messages, Progress::raise(progress)))
+    pub fn next<'a>(&'a mut self, limits: &'a FetchLimits) -> BoxFuture<'a, Result<(Messages, Progress), Error>> {
+        Box::pin(async move {
+            let leash = self.instance.begin_waiting(limits.timeout);
+            let (guest, store) = (self.guest.consumer(), &mut self.instance.store);
+            let answer = leash.hold(guest.call_next(store, self.consumer, limits.lower())).await;
+            let (told, progress) = self.instance.settle("stream-consumer.next", answer)?;
+            let checked = messages::raise(told, self.task.quotas.masks()).and_then(|messages| {
+                messages::bounded(std::iter::once(&messages), limits.messages, &self.task.limits)?;
+                messages::check_stream(&messages).map(|()| messages)
+            });
+            let messages = checked.map_err(|what| self.task.broke("stream-consumer.next", &what))?;
+            Ok((messages, Progress::raise(progress)))
+        })
     }
 
     /// Where the stream goes on after everything that `next` has returned so far.
     ///
     /// # Errors
     /// What the plugin says, or how it crashed.
-    pub async fn checkpoint(&mut self) -> Result<Checkpoint, Error> {
-        let leash = self.instance.begin();
-        let (guest, store) = (self.guest.consumer(), &mut self.instance.store);
-        let answer = leash.hold(guest.call_checkpoint(store, self.consumer)).await;
-        let told = self.instance.settle("stream-consumer.checkpoint", answer)?;
-        let position = |(partition, position)| (partition, raise_position(position));
-        Ok(Checkpoint { positions: told.positions.into_iter().map(position).collect(), extra: told.extra })
+    pub fn checkpoint<'a>(&'a mut self) -> BoxFuture<'a, Result<Checkpoint, Error>> {
+        Box::pin(async move {
+            let leash = self.instance.begin();
+            let (guest, store) = (self.guest.consumer(), &mut self.instance.store);
+            let answer = leash.hold(guest.call_checkpoint(store, self.consumer)).await;
+            let told = self.instance.settle("stream-consumer.checkpoint", answer)?;
+            let position = |(partition, position)| (partition, raise_position(position));
+            Ok(Checkpoint { positions: told.positions.into_iter().map(position).collect(), extra: told.extra })
+        })
     }
 
     /// Tells the source that everything up to `upto` is durable.
     ///
     /// # Errors
     /// What the plugin says, or how it crashed.
-    pub async fn committed(&mut self, upto: &Checkpoint) -> Result<(), Error> {
-        let leash = self.instance.begin();
-        let (guest, store) = (self.guest.consumer(), &mut self.instance.store);
-        let positions = lower_all(&upto.positions);
-        let upto = wit::CheckpointParam { positions: &positions, extra: upto.extra.as_deref() };
-        let answer = leash.hold(guest.call_committed(store, self.consumer, upto)).await;
-        self.instance.settle("stream-consumer.committed", answer)
+    pub fn committed<'a>(&'a mut self, upto: &'a Checkpoint) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let leash = self.instance.begin();
+            let (guest, store) = (self.guest.consumer(), &mut self.instance.store);
+            let positions = lower_all(&upto.positions);
+            let upto = wit::CheckpointParam { positions: &positions, extra: upto.extra.as_deref() };
+            let answer = leash.hold(guest.call_committed(store, self.consumer, upto)).await;
+            self.instance.settle("stream-consumer.committed", answer)
+        })
     }
 }

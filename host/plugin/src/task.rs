@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
+use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -51,13 +52,15 @@ impl Task {
     /// # Errors
     /// What is missing, and what to add to the spec; a directory that nobody may be granted; a secret that cannot be read; that it
     /// takes too long.
-    pub async fn check_grants(&self, world: World, topic: Option<&str>) -> Result<(), Error> {
-        let topic = topic.map(ToOwned::to_owned);
-        self.waiting("instantiate", move |task| {
-            let port = task.exposed.as_ref().map(Exposed::port);
-            check_grants(&task.plugin, (world, &task.offer), &task.grants, (topic.as_deref(), port))
+    pub fn check_grants<'a>(&'a self, world: World, topic: Option<&'a str>) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let topic = topic.map(ToOwned::to_owned);
+            self.waiting("instantiate", move |task| {
+                let port = task.exposed.as_ref().map(Exposed::port);
+                check_grants(&task.plugin, (world, &task.offer), &task.grants, (topic.as_deref(), port))
+            })
+            .await
         })
-        .await
     }
 
     /// What `work` comes to, which may wait for files: on a thread of the plugin's own, and as long as `call` may take.

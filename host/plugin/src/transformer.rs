@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use wasmtime::component::Resource;
 
 use super::{
@@ -38,31 +39,37 @@ impl Transformer {
     ///
     /// # Errors
     /// What the plugin returns, or how it crashed; [`Error::Interrupted`] if the pipeline wants to stop.
-    pub async fn transform(&mut self, input: Box<dyn PfsInput>, output: Box<dyn PfsCommit>) -> Result<(), Error> {
-        let task = &self.task;
-        let indices =
-            task.plugin.interfaces.transformer.clone().ok_or_else(|| task.plugin.lacks(World::Transformer))?;
-        let mut instance = match self.instance.take() {
-            Some(instance) => instance,
-            None => Instance::open(task).await?,
-        };
-        let guest: wit::Guest = instance.load(|store, linked| indices.load(store, linked))?;
-        let leash = instance.begin_driving(None, Arc::default());
-        let full = |error: wasmtime::Error| Error::Contract { at: task.at(TRANSFORM), what: format!("{error:#}") };
-        let table = &mut instance.store.data_mut().table;
-        let input = table.push(Lent(input)).map_err(|error| full(error.into()))?;
-        let output = table.push(Begun(output)).map_err(|error| full(error.into()))?;
-        let (file, commit, settings) = (lent(&input), lent(&output), task.settings());
-        let call = guest.call_transform(&mut instance.store, &task.offer, file, commit, &settings);
-        let answer = leash.hold(call).await;
-        let table = &mut instance.store.data_mut().table;
-        let returned = table.delete(input).map(drop).and_then(|()| table.delete(output).map(drop));
-        let transformed = instance.settle(TRANSFORM, answer);
-        if !instance.spoilt() && transformed.as_ref().err().is_none_or(|error| !error.is_crash()) {
-            self.instance = Some(instance);
-        }
-        transformed?;
-        returned.map_err(|error| full(error.into()))
+    pub fn transform<'a>(
+        &'a mut self,
+        input: Box<dyn PfsInput>,
+        output: Box<dyn PfsCommit>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let task = &self.task;
+            let indices =
+                task.plugin.interfaces.transformer.clone().ok_or_else(|| task.plugin.lacks(World::Transformer))?;
+            let mut instance = match self.instance.take() {
+                Some(instance) => instance,
+                None => Instance::open(task).await?,
+            };
+            let guest: wit::Guest = instance.load(|store, linked| indices.load(store, linked))?;
+            let leash = instance.begin_driving(None, Arc::default());
+            let full = |error: wasmtime::Error| Error::Contract { at: task.at(TRANSFORM), what: format!("{error:#}") };
+            let table = &mut instance.store.data_mut().table;
+            let input = table.push(Lent(input)).map_err(|error| full(error.into()))?;
+            let output = table.push(Begun(output)).map_err(|error| full(error.into()))?;
+            let (file, commit, settings) = (lent(&input), lent(&output), task.settings());
+            let call = guest.call_transform(&mut instance.store, &task.offer, file, commit, &settings);
+            let answer = leash.hold(call).await;
+            let table = &mut instance.store.data_mut().table;
+            let returned = table.delete(input).map(drop).and_then(|()| table.delete(output).map(drop));
+            let transformed = instance.settle(TRANSFORM, answer);
+            if !instance.spoilt() && transformed.as_ref().err().is_none_or(|error| !error.is_crash()) {
+                self.instance = Some(instance);
+            }
+            transformed?;
+            returned.map_err(|error| full(error.into()))
+        })
     }
 }
 

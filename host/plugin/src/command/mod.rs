@@ -12,6 +12,7 @@ mod pipe;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use wasmtime_wasi::{FsPerms, I32Exit, p2::pipe::MemoryInputPipe};
 
@@ -53,14 +54,16 @@ impl Command {
     ///
     /// # Errors
     /// That the plugin is no command, or how it failed.
-    pub async fn open(task: Task, start: Start) -> Result<(Self, mpsc::Receiver<Output>), Error> {
-        if task.plugin.interfaces.command.is_none() {
-            return Err(task.plugin.lacks(World::Command));
-        }
-        let (to, outputs) = mpsc::channel(1);
-        let held = task.waiting("instantiate", move |task| held(task, start, to)).await?;
-        let instance = Instance::open_with(&task, held).await?;
-        Ok((Self { task, instance }, outputs))
+    pub fn open(task: Task, start: Start) -> BoxFuture<'static, Result<(Self, mpsc::Receiver<Output>), Error>> {
+        Box::pin(async move {
+            if task.plugin.interfaces.command.is_none() {
+                return Err(task.plugin.lacks(World::Command));
+            }
+            let (to, outputs) = mpsc::channel(1);
+            let held = task.waiting("instantiate", move |task| held(task, start, to)).await?;
+            let instance = Instance::open_with(&task, held).await?;
+            Ok((Self { task, instance }, outputs))
+        })
     }
 
     /// Runs it to its end. There is no limit on how long that takes, only on how long it computes without a call to the host;
@@ -68,24 +71,26 @@ impl Command {
     ///
     /// # Errors
     /// How it crashed, or the status that it exited with, if that is not 0.
-    pub async fn run(mut self) -> Result<(), Error> {
-        let indices =
-            self.task.plugin.interfaces.command.clone().ok_or_else(|| self.task.plugin.lacks(World::Command))?;
-        let guest = self.instance.load(|store, linked| indices.load(store, linked))?;
-        let leash = self.instance.begin_endless();
-        let status = match leash.hold(guest.call_run(&mut self.instance.store)).await {
-            Ok(Ok(Ok(()))) => 0,
-            Ok(Ok(Err(()))) => 1,
-            Ok(Err(error)) => match error.downcast_ref::<I32Exit>() {
-                Some(exit) => exit.0,
-                None => return self.instance.end("wasi:cli/run", Ok(Err(error))),
-            },
-            Err(overrun) => return self.instance.end("wasi:cli/run", Err(overrun)),
-        };
-        match status {
-            0 => Ok(()),
-            status => Err(Error::Exited { at: self.task.at("wasi:cli/run"), status }),
-        }
+    pub fn run(mut self) -> BoxFuture<'static, Result<(), Error>> {
+        Box::pin(async move {
+            let indices =
+                self.task.plugin.interfaces.command.clone().ok_or_else(|| self.task.plugin.lacks(World::Command))?;
+            let guest = self.instance.load(|store, linked| indices.load(store, linked))?;
+            let leash = self.instance.begin_endless();
+            let status = match leash.hold(guest.call_run(&mut self.instance.store)).await {
+                Ok(Ok(Ok(()))) => 0,
+                Ok(Ok(Err(()))) => 1,
+                Ok(Err(error)) => match error.downcast_ref::<I32Exit>() {
+                    Some(exit) => exit.0,
+                    None => return self.instance.end("wasi:cli/run", Ok(Err(error))),
+                },
+                Err(overrun) => return self.instance.end("wasi:cli/run", Err(overrun)),
+            };
+            match status {
+                0 => Ok(()),
+                status => Err(Error::Exited { at: self.task.at("wasi:cli/run"), status }),
+            }
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use tokio::{sync::watch, time::timeout};
 use wasmtime::component::Resource;
 use wasmtime_wasi::{
@@ -46,10 +47,12 @@ impl Exposed {
     }
 
     /// Where a guest listens, with those that listen taking turns; none if nobody does within `time`.
-    pub async fn listener(&self, turn: usize, time: Duration) -> Option<SocketAddr> {
-        let mut listeners = self.listeners.subscribe();
-        let some = timeout(time, listeners.wait_for(|all| !all.is_empty())).await.ok()?.ok()?;
-        some.get(turn % some.len().max(1)).copied()
+    pub fn listener<'a>(&'a self, turn: usize, time: Duration) -> BoxFuture<'a, Option<SocketAddr>> {
+        Box::pin(async move {
+            let mut listeners = self.listeners.subscribe();
+            let some = timeout(time, listeners.wait_for(|all| !all.is_empty())).await.ok()?.ok()?;
+            some.get(turn % some.len().max(1)).copied()
+        })
     }
 
     /// Says that a guest listens at `address`, for as long as what is returned lives.
