@@ -43,7 +43,8 @@ pub(crate) struct Global {
     /// Print JSON, one value a line; errors too.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Log what the host does, to standard error; `SPOUT_LOG` sets a finer filter.
+    /// Log what the host does, to standard error; `SPOUT_LOG` sets a finer filter. Lines that nobody reads are left out and counted:
+    /// they hold nothing up.
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
 }
