@@ -54,6 +54,11 @@ impl Held {
         Self { handler: handler.to_owned(), name, segments: Segments::new(handler, name), next: BTreeMap::new() }
     }
 
+    /// As this one, without its rows: those that come are numbered as they would be here.
+    pub(crate) fn without_rows(&self) -> Self {
+        Self { next: self.next.clone(), ..Self::new(&self.handler, self.name) }
+    }
+
     /// Takes rows of one source, in order, with the columns `more` besides.
     pub(crate) fn append(
         &mut self,

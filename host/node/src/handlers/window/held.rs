@@ -81,6 +81,11 @@ impl HeldWindows {
         }
     }
 
+    /// The rows that it holds.
+    pub(super) fn rows(&self) -> &Held {
+        &self.rows
+    }
+
     /// For each row whether it is too late, and none if no window can ever count it; nothing if all are counted.
     pub(super) fn late(&mut self, arrived: &Arrived) -> Result<Option<Vec<Option<bool>>>, Error> {
         let (times, passed) = (arrived.times.values(), arrived.passed.values());

@@ -1,6 +1,7 @@
 //! `window`: rows by event time, in windows that close when all sources have passed their end.
 
 mod dynamic;
+mod engine;
 mod grid;
 mod held;
 mod look;
@@ -8,6 +9,7 @@ mod output;
 mod pane;
 mod partial;
 mod running;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod whole;
@@ -15,7 +17,7 @@ mod whole;
 use std::collections::BTreeMap;
 
 use arrow::{
-    array::{BooleanArray, Int64Array, RecordBatch},
+    array::{Int64Array, RecordBatch},
     datatypes::SchemaRef,
 };
 use async_trait::async_trait;
@@ -27,17 +29,19 @@ use serde_json::{Value, json};
 pub(crate) use self::dynamic::DynamicWindowSpec;
 pub(crate) use self::output::{END, START};
 use self::{
-    grid::{Kind, LengthUnit, Run, lateness},
+    engine::Engine,
+    grid::{Kind, LengthUnit},
     held::HeldWindows,
     output::Output,
     pane::Plan,
     partial::PartialWindows,
+    sessions::SessionWindows,
 };
 use super::Columns;
 use crate::{
     Builder, Error, Handled, Handler, Late, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Unit,
     aggregates::Aggregates,
-    arrival::{Arrivals, Arrived, NEVER, settings},
+    arrival::{Arrivals, NEVER, settings},
     spec::{HandlerSpec, Parts},
     written::Written,
 };
@@ -145,13 +149,6 @@ struct Window {
     stored: BTreeMap<String, Bytes>,
 }
 
-/// How open windows are kept.
-#[derive(Debug)]
-enum Engine {
-    Held(Box<HeldWindows>),
-    Partial(Box<PartialWindows>),
-}
-
 impl Window {
     /// A window as `spec` says.
     ///
@@ -190,12 +187,10 @@ impl Window {
         if let Some(input) = &input {
             self.learn(input)?;
         } else if !parts.is_empty() {
-            self.engine = Some(Engine::Held(Box::new(self.held())));
+            self.engine = Some(self.held());
         }
-        match &mut self.engine {
-            Some(Engine::Held(windows)) => windows.restore(&mut parts, self.closed)?,
-            Some(Engine::Partial(windows)) => windows.restore(&mut parts, self.closed)?,
-            None => {}
+        if let Some(engine) = &mut self.engine {
+            engine.restore(&mut parts, self.closed)?;
         }
         match parts.keys().next() {
             Some(part) => Err(damaged(format!("it never writes a part `{part}`"))),
@@ -203,36 +198,50 @@ impl Window {
         }
     }
 
-    fn held(&self) -> HeldWindows {
-        HeldWindows::new(&self.spec.id, self.kind, self.columns(), &self.spec.limits.of(&self.spec.id))
+    fn held(&self) -> Engine {
+        let limits = self.spec.limits.of(&self.spec.id);
+        Engine::Held(Box::new(HeldWindows::new(&self.spec.id, self.kind, self.columns(), &limits)))
+    }
+
+    /// Windows that need no rows; none if this kind of them does.
+    fn sums(&self, plan: Plan) -> Result<Option<Engine>, Error> {
+        let (id, columns, limits) = (&self.spec.id, self.columns(), self.spec.limits.of(&self.spec.id));
+        Ok(match self.kind {
+            _ if !plan.compiled.order_free() => None,
+            Kind::Epoch(grid) => Some(Engine::Partial(Box::new(PartialWindows::new(id, grid, columns, &limits, plan)))),
+            Kind::Session { gap } => {
+                Some(Engine::Sessions(Box::new(SessionWindows::new(id, gap, columns, &limits, plan)?)))
+            }
+            Kind::First { .. } => None,
+        })
     }
 
     /// Gets ready for rows of `schema`.
     fn learn(&mut self, schema: &SchemaRef) -> Result<(), Error> {
-        let Kind::Epoch(grid) = self.kind else {
-            self.engine.get_or_insert(Engine::Held(Box::new(HeldWindows::new(
-                &self.spec.id,
-                self.kind,
-                self.output.columns(),
-                &self.spec.limits.of(&self.spec.id),
-            ))));
-            return Ok(());
-        };
         let plan = if self.spec.aggregate.0.is_empty() {
             None
         } else {
             let aggregates = Aggregates::new(&self.spec.id, &self.spec.aggregate, true);
             Some(Plan::new(&self.spec.id, &aggregates, self.columns(), schema)?)
         };
-        match (&mut self.engine, plan) {
-            (Some(Engine::Partial(windows)), Some(plan)) => return windows.learn(plan),
-            (Some(_), _) => {}
-            (None, Some(plan)) if plan.compiled.order_free() => {
-                let limits = self.spec.limits.of(&self.spec.id);
-                let windows = PartialWindows::new(&self.spec.id, grid, self.columns(), &limits, plan);
-                self.engine = Some(Engine::Partial(Box::new(windows)));
+        let Some(plan) = plan else {
+            self.engine = self.engine.take().or_else(|| Some(self.held()));
+            return Ok(());
+        };
+        match &mut self.engine {
+            Some(Engine::Partial(windows)) => return windows.learn(plan),
+            Some(Engine::Sessions(windows)) => return windows.learn(plan),
+            Some(Engine::Held(_)) | None => {}
+        }
+        let sums = self.sums(plan)?;
+        match (&self.engine, sums) {
+            // Versions before this one kept the rows of all sessions.
+            (Some(Engine::Held(held)), Some(Engine::Sessions(mut windows))) => {
+                windows.take_over(held.rows())?;
+                self.engine = Some(Engine::Sessions(windows));
             }
-            (None, _) => self.engine = Some(Engine::Held(Box::new(self.held()))),
+            (Some(_), _) => {}
+            (None, sums) => self.engine = Some(sums.unwrap_or_else(|| self.held())),
         }
         Ok(())
     }
@@ -245,25 +254,12 @@ impl Window {
 
     fn close(&mut self, upto: i64, handled: &mut Handled) -> Result<(), Error> {
         let (Some(arrivals), Some(engine)) = (&self.arrivals, &mut self.engine) else { return Ok(()) };
-        let closed = self.closed;
-        match engine {
-            Engine::Held(windows) if windows.is_due(upto) => {
-                let closing = windows.close(upto, closed, self.spec.aggregate.0.is_empty())?;
-                for late in &closing.late {
-                    output::late(arrivals, late, handled)?;
-                }
-                handled.outputs.extend(Handled::fresh(self.output.held(arrivals.event(), closing)?).outputs);
-            }
-            Engine::Partial(windows) if windows.is_due(upto) => {
-                let period = self.spec.period.map_or(0, |period| period.0.as_nanos() as i64);
-                let made = windows.close(upto)?;
-                let made =
-                    made.into_iter().map(|sums| self.output.sums(arrivals.event(), windows.plan(), period, sums));
-                handled.outputs.extend(Handled::fresh(made.collect::<Result<Vec<_>, _>>()?).outputs);
-            }
-            Engine::Held(_) | Engine::Partial(_) => return Ok(()),
+        if engine.is_due(upto) {
+            let period = self.spec.period.map_or(0, |period| period.0.as_nanos() as i64);
+            let made = engine.close(upto, self.closed, period, (arrivals, &mut self.output), handled)?;
+            handled.outputs.extend(Handled::fresh(made).outputs);
+            self.closed = self.closed.max(upto);
         }
-        self.closed = closed.max(upto);
         Ok(())
     }
 
@@ -277,39 +273,8 @@ impl Window {
         let mut arrived = arrivals.take(batch, from)?;
         self.output.set_aside(&mut arrived)?;
         arrived.passed = arrived.passed.unary(|passed| passed.max(closed));
-        match engine {
-            Engine::Held(windows) => {
-                let handled = match windows.late(&arrived)? {
-                    Some(late) => leave_out(arrivals, &mut arrived, &late)?,
-                    None => arrived.in_time(),
-                };
-                windows.append(&arrived, from)?;
-                Ok(handled)
-            }
-            Engine::Partial(windows) => {
-                let runs: Vec<Run> = windows.runs(&arrived);
-                let Some(late) = lateness(&runs) else {
-                    let handled = arrived.in_time();
-                    windows.append(&arrived, &runs, from)?;
-                    return Ok(handled);
-                };
-                let handled = leave_out(arrivals, &mut arrived, &late)?;
-                let runs = windows.runs(&arrived);
-                windows.append(&arrived, &runs, from)?;
-                Ok(handled)
-            }
-        }
+        engine.accept(arrivals, arrived, from)
     }
-}
-
-/// Leaves out late rows, and those between windows.
-fn leave_out(arrivals: &Arrivals, arrived: &mut Arrived, late: &[Option<bool>]) -> Result<Handled, Error> {
-    if late.contains(&None) {
-        let rows = late.len();
-        let counted: BooleanArray = late.iter().map(|late| Some(late.is_some())).collect();
-        arrived.keep(&counted).map_err(Error::kernel(arrivals.handler(), rows))?;
-    }
-    arrivals.sort_out(arrived, &late.iter().flatten().map(|late| Some(*late)).collect())
 }
 
 #[async_trait]
@@ -356,11 +321,7 @@ impl Handler for Window {
 
     async fn finish(&mut self) -> Result<Handled, Error> {
         let mut handled = Handled::default();
-        let last = match &mut self.engine {
-            Some(Engine::Held(windows)) => windows.last_end(),
-            Some(Engine::Partial(windows)) => windows.last_end()?,
-            None => NEVER,
-        };
+        let last = self.engine.as_mut().map_or(Ok(NEVER), Engine::last_end)?;
         self.close(last, &mut handled)?;
         Ok(handled)
     }
@@ -374,11 +335,7 @@ impl Handler for Window {
         let Some(arrivals) = &self.arrivals else {
             return Ok(self.stored.keys().map(|key| (key.clone(), Part::Kept)).collect());
         };
-        let mut parts = match &mut self.engine {
-            Some(Engine::Held(windows)) => windows.snapshot()?,
-            Some(Engine::Partial(windows)) => windows.snapshot()?,
-            None => BTreeMap::new(),
-        };
+        let mut parts = self.engine.as_mut().map_or_else(|| Ok(BTreeMap::new()), Engine::snapshot)?;
         parts.insert(MARKS.to_owned(), arrivals.snapshot()?);
         parts.insert(CLOSED.to_owned(), Part::from(self.closed.to_string().into_bytes()));
         Ok(parts)

@@ -14,6 +14,7 @@ use super::{
     held::{Closed, Closing},
     pane::Plan,
     partial::Sums,
+    sessions::Ended,
     times,
 };
 use crate::{
@@ -52,6 +53,11 @@ impl Output {
             length: spec.period,
             plan: None,
         }
+    }
+
+    /// Whether windows come as their rows.
+    pub(super) fn is_plain(&self) -> bool {
+        self.aggregates.is_none()
     }
 
     /// Columns that windows are apart by.
@@ -213,13 +219,17 @@ impl Output {
         let kind = event.check(rows.schema_ref())?;
         let bounds: Vec<Closed> = windows.iter().map(|window| Closed { rows: 1, ..*window }).collect();
         let whole = self.rows(event, &kind, &plan, &bounds, keys, values)?;
-        let mut from = 0;
-        let cut = windows.chunk_by(|one, other| one.end == other.end).map(|window| {
-            let batch = whole.slice(from, window.len());
-            from += window.len();
-            batch
-        });
-        Ok(cut.collect())
+        Ok(by_end(&whole, &bounds))
+    }
+
+    /// One batch for each end of sessions, a row for each session.
+    pub(super) fn sessions(&self, event: &EventTime, plan: &Plan, ended: Ended) -> Result<Vec<RecordBatch>, Error> {
+        if ended.sessions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let kind = event.check(plan.input())?;
+        let whole = self.rows(event, &kind, plan, &ended.sessions, ended.keys, ended.values)?;
+        Ok(by_end(&whole, &ended.sessions))
     }
 
     fn rows(
@@ -289,6 +299,17 @@ impl Output {
 pub(super) fn late(arrivals: &Arrivals, rows: &RecordBatch, handled: &mut Handled) -> Result<(), Error> {
     let time = column(rows, TIME).values().first().copied().unwrap_or(NEVER);
     arrivals.set_aside(handled, bare(rows), time)
+}
+
+/// A batch for each end of windows of which each is a row.
+fn by_end(whole: &RecordBatch, windows: &[Closed]) -> Vec<RecordBatch> {
+    let mut from = 0;
+    let cut = windows.chunk_by(|one, other| one.end == other.end).map(|windows| {
+        let batch = whole.slice(from, windows.len());
+        from += windows.len();
+        batch
+    });
+    cut.collect()
 }
 
 fn bound_fields(kind: &DataType) -> [FieldRef; 2] {

@@ -69,6 +69,11 @@ impl Plan {
         &self.parts
     }
 
+    /// No group yet, by the keys alone.
+    pub(super) fn ids(&self, handler: &str) -> Result<GroupIds, Error> {
+        GroupIds::over(&self.keys).map_err(|error| failed(handler, error, 0))
+    }
+
     /// Nothing yet; where panes are `mixed`, the ends come before the keys.
     pub(super) fn start(&self, handler: &str, mixed: bool) -> Result<Delta, Error> {
         let width = self.keys.len();

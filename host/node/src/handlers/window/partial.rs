@@ -25,7 +25,10 @@ use crate::{
     state::{self, Held, Limits, Segments, column},
 };
 
-const INPUT: &str = "input";
+/// The part that says which columns rows have.
+pub(super) const INPUT: &str = "input";
+/// What is wrong with rows whose sums cannot be added to those that are held.
+pub(super) const OTHER_TYPES: &str = "the columns it aggregates have other types than in the windows that are open; cast them to one type with a map before it";
 /// After so many new groups the memory they take is looked at again.
 const LOOK: usize = 8192;
 /// Parts are merged once there are so many.
@@ -104,11 +107,7 @@ impl PartialWindows {
         }
         let same = plan.compiled.order_free() && plan.parts() == self.plan.parts();
         if !same && (self.groups > 0 || self.parts.rows() > 0) {
-            return Err(Error::spec(
-                &self.handler,
-                "the columns it aggregates have other types than in the windows that are open; cast them to one type \
-                         with a map before it",
-            ));
+            return Err(Error::spec(&self.handler, OTHER_TYPES));
         }
         self.flush()?;
         self.plan = Arc::new(plan);
@@ -334,6 +333,6 @@ impl PartialWindows {
 }
 
 /// The keys of rows; -0.0 is 0.0.
-fn keys(columns: &[String], rows: &RecordBatch) -> Vec<ArrayRef> {
+pub(super) fn keys(columns: &[String], rows: &RecordBatch) -> Vec<ArrayRef> {
     columns.iter().filter_map(|name| rows.column_by_name(name).map(normalize_float_zero)).collect()
 }
