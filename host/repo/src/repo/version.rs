@@ -55,8 +55,7 @@ pub(crate) async fn known(objects: &Objects) -> Result<u32, Error> {
 pub(crate) async fn mark(objects: &Objects, version: u32) -> Result<(), Error> {
     let path = Layout::version(version);
     let object = objects.shown(&path);
-    let marked =
-        Marked { version, spout: env!("CARGO_PKG_VERSION"), at_ms: clock::wall_ms(), checksum: String::new() };
+    let marked = Marked { version, spout: env!("CARGO_PKG_VERSION"), at_ms: clock::wall_ms(), checksum: String::new() };
     let (bytes, _) = seal::seal(&object, &marked)?;
     match objects.create(Step::Version, &path, bytes).await? {
         // Another host that does the same at this moment says the same.
