@@ -22,6 +22,7 @@ mod evolve;
 mod exactly_once;
 mod files;
 mod first_plugin;
+mod frozen;
 mod hostile_escape;
 mod hostile_files;
 mod hostile_network;

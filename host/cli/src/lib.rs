@@ -64,6 +64,7 @@ pub mod telemetry;
 mod test;
 mod token;
 mod update;
+mod upgrade;
 mod wait;
 
 use std::{process::ExitCode, time::Duration};
@@ -158,6 +159,7 @@ enum Verb {
     Compact(compact::Compact),
     Gc(gc::Gc),
     Fsck(fsck::Fsck),
+    Upgrade(upgrade::Upgrade),
     Token(token::Token),
     Explain(explain::Explain),
 }
@@ -170,6 +172,7 @@ impl Verb {
             Self::Serve(_) => Some("`spout serve`"),
             Self::Check(_) => Some("`spout check`"),
             Self::Test(_) => Some("`spout test`"),
+            Self::Upgrade(_) => Some("`spout upgrade`"),
             Self::DeadLetter(verb) => verb.only_local(),
             _ => None,
         }
@@ -292,6 +295,7 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Compact(verb) => verb.run(global, printer).await,
         Verb::Gc(verb) => verb.run(global, printer).await,
         Verb::Fsck(verb) => verb.run(global, printer).await,
+        Verb::Upgrade(verb) => verb.run(global, printer).await,
         Verb::Token(verb) => verb.run(printer),
         Verb::Explain(verb) => verb.run(printer),
     }

@@ -131,6 +131,16 @@ pub enum Error {
     /// Written by a newer spout.
     #[error("{object} has format version {found}, and this spout reads up to {known}; use a newer spout")]
     NewerFormat { object: String, found: u32, known: u32 },
+    /// The whole store is of a newer version.
+    #[error(
+        "the store {store} is of format version {found}, and this spout knows versions up to {known}; use the spout that writes it, or a newer one; nothing was changed"
+    )]
+    NewerStore { store: String, found: u32, known: u32 },
+    /// Not everything in a store can be read, so it stays what it is.
+    #[error(
+        "the store {store} was not upgraded to format version {to}, because {problems} in it; nothing was changed. `spout fsck --fast` names what is wrong; repair or restore it, and run `spout upgrade` again"
+    )]
+    NotUpgraded { store: String, to: u32, problems: String },
     /// The bytes of a file are not what was committed.
     #[error("{object}, which holds {path}, is damaged: {reason}; run `spout fsck`, and restore the object from a copy")]
     DamagedFile { object: String, path: String, reason: String },
@@ -257,7 +267,7 @@ impl Coded for Error {
             Self::Unconfirmed { .. } | Self::Unsettled { .. } | Self::Contended { .. } => Kind::Conflict,
             Self::NotNext { .. } | Self::MarkerGap { .. } | Self::DeltaRace { .. } => Kind::Conflict,
             Self::BadRecord { .. } | Self::MissingRecord { .. } | Self::DamagedFile { .. } => Kind::Corrupt,
-            Self::BadIndex { .. } | Self::DeltaLog { .. } => Kind::Corrupt,
+            Self::NotUpgraded { .. } | Self::BadIndex { .. } | Self::DeltaLog { .. } => Kind::Corrupt,
             Self::Swept { .. } => Kind::Conflict,
             Self::Fenced { .. } => Kind::Fenced,
             Self::MarkerBack { .. } | Self::NothingMoved { .. } | Self::NoState { .. } => Kind::Internal,
@@ -305,6 +315,8 @@ impl Coded for Error {
             Self::BadRecord { .. } => "E0520",
             Self::MissingRecord { .. } => "E0521",
             Self::NewerFormat { .. } => "E0522",
+            Self::NewerStore { .. } => "E0590",
+            Self::NotUpgraded { .. } => "E0591",
             Self::DamagedFile { .. } => "E0523",
             Self::Fenced { .. } => "E0530",
             Self::OwnedBranch { .. } => "E0531",

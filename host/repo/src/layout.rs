@@ -13,6 +13,15 @@ impl Layout {
         Path::from("repos")
     }
 
+    /// Which versions of the format the store has been of, each an object beside the repos.
+    pub(super) fn versions() -> Path {
+        Path::from("format")
+    }
+
+    pub(super) fn version(version: u32) -> Path {
+        Path::from(format!("format/{version:020}.json"))
+    }
+
     pub(super) fn of(repo: &str) -> Self {
         Self { root: format!("repos/{repo}") }
     }

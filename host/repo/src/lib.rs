@@ -58,7 +58,9 @@ pub use repo::{
     Store, TagInfo,
 };
 pub use tree::{Change, Changed, FileEntry, Tree, diff};
-pub use upkeep::{Compacted, Depth, Finding, Report, Retention, Severity, TARGET, fsck, repair};
+pub use upkeep::{
+    Compacted, Depth, Finding, Report, Retention, Severity, TARGET, UpgradeStep, Upgraded, fsck, repair, upgrade,
+};
 
 /// The names of all fail points of this room, for `SPOUT_FAULT`.
 #[doc(hidden)]

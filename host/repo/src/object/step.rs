@@ -34,6 +34,8 @@ steps! {
     Complete = "repo.complete",
     /// The store is tried out before it is trusted.
     Probe = "repo.probe",
+    /// The store says which version of the format it is of.
+    Version = "repo.version",
     /// A run of the index.
     Segment = "repo.segment",
     /// A checkpoint of a branch.

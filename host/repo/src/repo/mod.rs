@@ -10,6 +10,7 @@ mod reference;
 mod refs;
 mod repository;
 mod store;
+pub(crate) mod version;
 
 pub use commit_files::CommitFiles;
 pub use follow::{Added, AddedFile, Follower, Rewritten};

@@ -7,7 +7,7 @@ use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
 use spout_base::clock;
 
-use super::{reference::Reference, repository::Repo};
+use super::{reference::Reference, repository::Repo, version};
 use crate::{
     error::Error,
     layout::Layout,
@@ -59,7 +59,8 @@ impl Store {
     /// # Errors
     /// [`Error::StoreUrl`] for other URLs, [`Error::ReadOnly`] and its like where nothing can be written,
     /// [`Error::NotExclusive`] where two writers are not kept apart, [`Error::Foreign`] where something else is in the
-    /// place of repos, [`Error::Refused`] and [`Error::NoBucket`] for a bucket that cannot be used.
+    /// place of repos, [`Error::NewerStore`] for a store of a version that this build does not know, [`Error::Refused`] and
+    /// [`Error::NoBucket`] for a bucket that cannot be used.
     pub async fn open(url: &str) -> Result<Self, Error> {
         let (objects, proof) = match StoreUrl::of(url)? {
             StoreUrl::Memory => return Ok(Self { objects: Objects::memory(), shows: None }),
@@ -69,7 +70,10 @@ impl Store {
                 (objects, probe::proof(&place))
             }
         };
-        probe::admit(&objects, &proof).await?;
+        let (version, ()) = futures::try_join!(version::known(&objects), probe::admit(&objects, &proof))?;
+        if version == version::UNMARKED {
+            version::begin(&objects).await?;
+        }
         Ok(Self { objects, shows: None })
     }
 
@@ -85,20 +89,23 @@ impl Store {
     /// Opens the store at `url` to look at it: makes nothing.
     ///
     /// # Errors
-    /// As [`Store::open`], and [`Error::NoStore`] if the directory is not there or nothing is at that place of the bucket.
+    /// Those of [`Store::open`] that reading can end with, and [`Error::NoStore`] if the directory is not there or nothing is at that place of the bucket.
     pub async fn open_existing(url: &str) -> Result<Self, Error> {
         let objects = match StoreUrl::of(url)? {
             StoreUrl::Memory => Objects::memory(),
             StoreUrl::Directory(path) => Objects::directory(url, &path, false)?,
             StoreUrl::Bucket(bucket) => {
                 let (objects, place) = Objects::bucket(&bucket)?;
-                let known = objects.find(&probe::proof(&place)).await?.is_some();
+                let proof = probe::proof(&place);
+                let (version, proved) = futures::try_join!(version::known(&objects), objects.find(&proof))?;
+                let known = proved.is_some() || version != version::UNMARKED;
                 if !known && objects.directories(&Layout::repos()).await?.is_empty() {
                     return Err(Error::NoStore { url: url.to_owned() });
                 }
-                objects
+                return Ok(Self { objects, shows: None });
             }
         };
+        version::known(&objects).await?;
         Ok(Self { objects, shows: None })
     }
 

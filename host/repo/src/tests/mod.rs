@@ -13,6 +13,7 @@ mod records;
 mod stores;
 mod tables;
 mod upkeep;
+mod versions;
 mod writers;
 
 use std::{collections::BTreeMap, sync::Arc};

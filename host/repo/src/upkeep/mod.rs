@@ -1,4 +1,4 @@
-//! What keeps a store small and sound: collection by rules, compaction, and a check of everything.
+//! What keeps a store small and sound: collection by rules, compaction, a check of everything, and upgrades of its format.
 
 mod collect;
 mod compact;
@@ -6,7 +6,9 @@ mod fsck;
 mod leftovers;
 mod reach;
 mod retention;
+pub(crate) mod upgrade;
 
 pub use compact::{Compacted, TARGET};
 pub use fsck::{Depth, Finding, Report, Severity, fsck, repair};
 pub use retention::Retention;
+pub use upgrade::{UpgradeStep, Upgraded, upgrade};
