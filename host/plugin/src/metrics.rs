@@ -13,6 +13,10 @@ const NAMES: usize = 64;
 /// Longest name.
 const NAME: usize = 64;
 
+/// The gauge by which a stream consumer says how many messages its source has that it has not returned; anything below zero, or no
+/// number, is that it does not know. It is a lag, not a metric.
+pub(super) const WAITING: &str = "stream-consumer.waiting";
+
 /// What one plugin task counted. Clones share the same counters.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics(Arc<Mutex<BTreeMap<String, Metric>>>);
