@@ -23,7 +23,7 @@ use super::{
     kernels::Kernels,
     keyed::View,
     log::{LastWords, Level, Lines, Log},
-    metrics::WAITING,
+    metrics::{WAITING, waiting},
     net::{self, Net},
     pfs::Drive,
     quotas::{Of, Shares},
@@ -323,7 +323,7 @@ impl wit::metrics::Host for Held {
     fn set(&mut self, gauge: String, to: f64) -> wasmtime::Result<()> {
         if gauge == WAITING {
             // It is of this instance, and not of all that share the metrics.
-            self.waiting = (to >= 0.0).then_some(to as u64);
+            self.waiting = waiting(to);
         } else {
             self.metrics.set(&self.masks.hide(&gauge), to);
         }
