@@ -46,6 +46,18 @@ impl<T> Deliveries<T> {
         self.before.saturating_add(u64::try_from(self.returned.len()).unwrap_or(u64::MAX))
     }
 
+    /// How many wait to be acknowledged.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.returned.len()
+    }
+
+    /// Whether none does.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.returned.is_empty()
+    }
+
     /// Notes that a message was returned, and how it is acknowledged.
     pub fn push(&mut self, delivery: T) {
         self.returned.push_back(delivery);
@@ -106,6 +118,7 @@ mod tests {
         assert_eq!(covered(&deliveries), [1, 2, 3, 4]);
         assert_eq!(deliveries.acknowledged(2), [0, 1]);
         assert_eq!((covered(&deliveries), deliveries.next_offset()), (vec![0, 0, 1, 2], 4));
+        assert_eq!((deliveries.len(), deliveries.is_empty()), (2, false));
         let other = Deliveries::<i32>::new();
         assert_eq!(covered(&other), [0; 4]);
         let odd =

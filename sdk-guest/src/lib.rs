@@ -112,6 +112,7 @@ mod spout;
 mod stream_consumer;
 pub mod testing;
 mod transformer;
+mod waiting;
 #[doc(hidden)]
 pub mod wit;
 
@@ -132,6 +133,7 @@ pub use self::{
     spout::{Commit, Mode, Pfs, PfsFile, Spout, Writer},
     stream_consumer::{Checkpoint, Start, StreamConsumer},
     transformer::{InputFile, Output, Transformer},
+    waiting::Waiting,
 };
 #[doc(hidden)]
 pub use schemars;

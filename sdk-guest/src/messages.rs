@@ -48,6 +48,12 @@ struct Header {
     value: Vec<u8>,
 }
 
+impl Header {
+    fn bytes(&self) -> usize {
+        self.name.len() + self.value.len()
+    }
+}
+
 impl From<wit::Blobs> for Blobs {
     fn from(blobs: wit::Blobs) -> Self {
         Self { bounds: blobs.bounds, bytes: blobs.bytes }
@@ -81,6 +87,8 @@ pub struct Messages {
     /// Of the first messages; those beyond have none.
     timestamps_ms: Vec<i64>,
     headers: Vec<Header>,
+    /// Bytes of all headers: they are many, and who adds messages asks again and again.
+    header_bytes: usize,
     attributes: Vec<Attribute>,
 }
 
@@ -100,8 +108,7 @@ impl Messages {
     /// Bytes of payloads, keys and headers: what [`Limits::bytes`](crate::Limits::bytes) limits.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let headers = self.headers.iter().map(|header| header.name.len() + header.value.len());
-        self.values.bytes.len() + self.keys.bytes.len() + headers.sum::<usize>()
+        self.values.bytes.len() + self.keys.bytes.len() + self.header_bytes
     }
 
     /// The messages, one after the other.
@@ -291,7 +298,9 @@ impl Added<'_> {
     /// Adds a header.
     pub fn header(self, name: &str, value: &[u8]) -> Self {
         let message = u32::try_from(self.0.len() - 1).unwrap_or(u32::MAX);
-        self.0.headers.push(Header { message, name: name.to_owned(), value: value.to_vec() });
+        let header = Header { message, name: name.to_owned(), value: value.to_vec() };
+        self.0.header_bytes += header.bytes();
+        self.0.headers.push(header);
         self
     }
 
@@ -314,6 +323,7 @@ impl From<wit::Messages> for Messages {
     fn from(messages: wit::Messages) -> Self {
         let header = |wit::Header { message, name, value }: wit::Header| Header { message, name, value };
         let attribute = |wit::Attribute { first, name, value }: wit::Attribute| Attribute { first, name, value };
+        let headers: Vec<Header> = messages.headers.into_iter().map(header).collect();
         Self {
             values: messages.values.into(),
             nulls: messages.nulls,
@@ -321,7 +331,8 @@ impl From<wit::Messages> for Messages {
             offsets: messages.offsets,
             partitions: messages.partitions,
             timestamps_ms: messages.timestamps_ms,
-            headers: messages.headers.into_iter().map(header).collect(),
+            header_bytes: headers.iter().map(Header::bytes).sum(),
+            headers,
             attributes: messages.attributes.into_iter().map(attribute).collect(),
         }
     }
@@ -372,6 +383,7 @@ mod tests {
         assert_eq!(crossed.keys.as_ref().map(|keys| keys.bounds.as_slice()), Some(&[0, 0, 1, 1, 1, 1][..]));
         assert_eq!(crossed.timestamps_ms, [NO_TIME, 5, NO_TIME, 0, NO_TIME]);
         for messages in [messages, crossed.into()] {
+            assert_eq!(messages.bytes(), 4 + 1 + 2 * 2 + 1);
             let header = |(name, value): (&str, &[u8])| (name.to_owned(), value.to_vec());
             let all = |at| messages.headers(at).map(header).collect::<Vec<_>>();
             assert_eq!(all(1), [("h".to_owned(), b"1".to_vec()), ("h".into(), b"2".to_vec())]);

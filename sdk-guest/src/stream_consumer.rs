@@ -52,6 +52,12 @@ pub trait StreamConsumer: Sized + 'static {
     /// [`Error::retriable`](crate::Error::retriable) for a transient failure.
     fn next(&mut self, limits: Limits) -> Result<(Messages, Progress)>;
 
+    /// How many messages the source has for it that `next` has not returned, where it says so: what the host shows as lag. Asked after each
+    /// call of `next`, so the answer has to be at hand; [`Waiting`](crate::Waiting) says when to ask the source.
+    fn waiting(&self) -> Option<u64> {
+        None
+    }
+
     /// Covers exactly what `next` has returned so far.
     ///
     /// # Errors
@@ -72,13 +78,16 @@ pub trait StreamConsumer: Sized + 'static {
 pub mod shim {
     //! Adapts the WIT interface to the trait.
 
-    use std::{cell::RefCell, marker::PhantomData};
+    use std::{
+        cell::{Cell, RefCell},
+        marker::PhantomData,
+    };
 
     use super::{Checkpoint, Start, StreamConsumer};
     use crate::{
         Limits, Messages, Position, Progress,
         decoder::shim::texts,
-        parse_settings,
+        metrics, parse_settings,
         register::{self, Offers, named},
         wit::{
             base::{exports::spout::plugin::about::Offer, spout::plugin::types as wit},
@@ -86,9 +95,13 @@ pub mod shim {
         },
     };
 
+    /// The gauge by which the host learns what waits; anything below zero is that nobody knows.
+    const WAITING: &str = "stream-consumer.waiting";
+
     /// Any stream.
     pub trait Consume {
         fn next(&mut self, limits: Limits) -> crate::Result<(Messages, Progress)>;
+        fn waiting(&self) -> Option<u64>;
         fn checkpoint(&mut self) -> crate::Result<Checkpoint>;
         fn committed(&mut self, upto: Checkpoint) -> crate::Result<()>;
     }
@@ -96,6 +109,10 @@ pub mod shim {
     impl<S: StreamConsumer> Consume for S {
         fn next(&mut self, limits: Limits) -> crate::Result<(Messages, Progress)> {
             StreamConsumer::next(self, limits)
+        }
+
+        fn waiting(&self) -> Option<u64> {
+            StreamConsumer::waiting(self)
         }
 
         fn checkpoint(&mut self) -> crate::Result<Checkpoint> {
@@ -124,7 +141,8 @@ pub mod shim {
     #[derive(Debug)]
     pub struct Shim<P>(PhantomData<P>);
 
-    pub struct Consumer<P>(RefCell<Box<dyn Consume>>, PhantomData<P>);
+    /// With what the host was told of waiting messages.
+    pub struct Consumer<P>(RefCell<Box<dyn Consume>>, Cell<Option<u64>>, PhantomData<P>);
 
     impl<P> std::fmt::Debug for Consumer<P> {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -155,11 +173,16 @@ pub mod shim {
                 export::StartAt::Checkpoint(checkpoint) => Start::Checkpoint(raise(checkpoint)),
             };
             let consumer = named(P::OFFERS, &name)?(&topic, &group, start, &list)?;
-            Ok(export::Consumer::new(Self(RefCell::new(consumer), PhantomData)))
+            Ok(export::Consumer::new(Self(RefCell::new(consumer), Cell::new(None), PhantomData)))
         }
 
         fn next(&self, limits: wit::FetchLimits) -> Result<(wit::Messages, wit::Progress), wit::Error> {
-            let (messages, progress) = self.0.borrow_mut().next(limits.into())?;
+            let mut consumer = self.0.borrow_mut();
+            let (messages, progress) = consumer.next(limits.into())?;
+            let waiting = consumer.waiting();
+            if waiting != self.1.replace(waiting) {
+                metrics::set(WAITING, waiting.map_or(-1.0, |waiting| waiting as f64));
+            }
             Ok((messages.into(), progress.into()))
         }
 

@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use spout_tests::{Site, guests};
+use spout_tests::{
+    Site, guests,
+    troubled::{reach, stop},
+};
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,6 +30,8 @@ struct Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<u64>,
+    /// It hands out no more than this number of messages that are not acknowledged, if there is one.
+    most: Option<usize>,
     connections: u64,
     /// By tag: the message that was handed out.
     out: BTreeMap<u64, u64>,
@@ -100,7 +105,8 @@ impl Queue {
             let number: u64 = number.parse()?;
             let answer = self.change(|state| match verb {
                 "NEXT" => {
-                    let count = (number as usize).min(state.waiting.len());
+                    let room = state.most.map_or(usize::MAX, |most| most.saturating_sub(state.out.len()));
+                    let count = (number as usize).min(state.waiting.len()).min(room);
                     let mut answer = format!("{count}\n");
                     for message in state.waiting.drain(..count).collect::<Vec<_>>() {
                         state.tags += 1;
@@ -111,6 +117,7 @@ impl Queue {
                     }
                     answer
                 }
+                "LEFT" => format!("{}\n", state.waiting.len()),
                 _ => {
                     state.acknowledged += u64::from(state.out.remove(&number).is_some());
                     "ok\n".to_owned()
@@ -237,6 +244,32 @@ fn as_many_wait_as_may_and_a_commit_is_made_before_there_are_more() -> Result<()
     ensure!(left && rows >= 900, "{rows} rows, {:?}", queue.change(|state| (state.waiting.len(), state.out.len())));
     site.write("spec.yaml", fs::read_to_string(site.path().join("spec.yaml"))?.replace("time: 1h", "time: 50ms"))?;
     site.ok(&["run", "spec.yaml", "--until", "idle"])?;
+    each_once(&site, 1_000)
+}
+
+#[test]
+fn what_waits_in_a_queue_is_a_lag_and_there_is_none_in_the_end() -> Result<()> {
+    let mut site = site()?;
+    site.environment.push(("SPOUT_RUNTIME", site.path().join("run").display().to_string()));
+    let queue = Queue::with(1_000);
+    queue.change(|state| state.most = Some(100));
+    // As many messages as it hands out wait for a commit that is not made.
+    let good = spec(&queue.serve()?, "fetch: {messages: 30}", "rows: 1000000, time: 50ms");
+    site.write("spec.yaml", good.replace("50ms", "1h"))?;
+    let behind = site.start(&["run", "spec.yaml"])?;
+    let about = reach(&site, "orders", |about| about["lag"] == 900)?;
+    ensure!(
+        (&about["partitions"][0]["fetched"], &about["partitions"][0]["end"]) == (&100.into(), &1000.into()),
+        "{about}"
+    );
+    stop(behind)?;
+    // A new run counts on.
+    site.write("spec.yaml", good)?;
+    let run = site.start(&["run", "spec.yaml"])?;
+    let about = reach(&site, "orders", |about| about["lag"] == 0 && about["partitions"][0]["committed"] == 1000)?;
+    ensure!(about["condition"] == "idle" && about["partitions"][0]["end"] == 1000, "{about}");
+    ensure!(!about["metrics"].to_string().contains("stream-consumer"), "a lag is no metric: {about}");
+    stop(run)?;
     each_once(&site, 1_000)
 }
 

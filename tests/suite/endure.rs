@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     process::Command,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -50,6 +50,12 @@ fn text(n: u64) -> String {
     format!("{n:x}").repeat(usize::try_from(n % 17).unwrap_or(0))
 }
 
+/// A spec whose address is `broker`, with that as an endpoint at this address, and more grants.
+pub(crate) fn through(spec: &str, address: &str, more: &str) -> String {
+    let endpoint = format!("{{endpoints: {{broker: {{address: \"{address}\"}}}}{more}}}");
+    spec.replace("{net: [\"broker\"]}", &endpoint)
+}
+
 /// Writes messages `from..to` to the server, or as many of them as it takes; how many the server has then, as it says itself.
 pub(crate) type Write = dyn Fn(u64, u64) -> Result<u64> + Send + Sync;
 
@@ -73,6 +79,7 @@ pub(crate) fn kills_acked(
     let load = Load { messages: Load::now().messages / 2, ..Load::now() };
     let total = load.messages;
     let _server = killed(site, server, load, write)?;
+    caught_up(site)?;
     emptied(site, left)?;
     each_once(site, total)?;
     site.ok(&["fsck"]).map(drop)
@@ -91,59 +98,79 @@ pub(crate) fn emptied(site: &Site, left: impl Fn() -> Result<u64>) -> Result<()>
 }
 
 /// Runs `spec.yaml` under `load`, and kills the host and the server in turn; the server, which runs then.
-fn killed(site: &Site, server: Daemon, load: Load, write: Arc<Write>) -> Result<Daemon> {
+fn killed(site: &Site, mut server: Daemon, load: Load, write: Arc<Write>) -> Result<Daemon> {
+    // The server may be down just now.
+    let write = move |from, to| Ok(write(from, to).ok());
+    paced(load, write, |_, dice| {
+        let mut running = site.start(&["run", "spec.yaml"])?;
+        running.wait_for("committed")?.context("a commit in this round")?;
+        wait(dice, 100);
+        server.kill()?;
+        wait(dice, 100);
+        server.again()?;
+        wait(dice, 300);
+        running.child.kill()?;
+        running.end().map(drop)
+    })?;
+    partly(site, load.messages)?;
+    Ok(server)
+}
+
+/// Has `write` add the messages of `load` as rounds go by, in each of which `round` kills whom it is to kill. It is given the numbers of the
+/// messages, and says how many the server has then, or that it has to be tried again. Something is left to be written after the last round.
+pub(crate) fn paced(
+    load: Load,
+    mut write: impl FnMut(u64, u64) -> Result<Option<u64>> + Send + 'static,
+    mut round: impl FnMut(u64, &mut StdRng) -> Result<()>,
+) -> Result<()> {
     let Load { messages: total, kills } = load;
     let seed = std::env::var("SPOUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("{total} messages, {kills} kills; SPOUT_SEED={seed} repeats it");
     let mut dice = StdRng::seed_from_u64(seed);
-    let (server, allowed, stop) =
-        (Arc::new(Mutex::new(server)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let (allowed, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let writer = {
         let (allowed, stop) = (Arc::clone(&allowed), Arc::clone(&stop));
-        thread::spawn(move || {
+        thread::spawn(move || -> Result<u64> {
             let mut written = 0;
             while written < total && !stop.load(Ordering::SeqCst) {
-                let to = allowed.load(Ordering::SeqCst);
-                // The server may be down just now.
-                match write(written, to.min(written + 500)) {
-                    Ok(now) => written = now,
-                    Err(_) => thread::park_timeout(Duration::from_millis(5)),
+                let to = allowed.load(Ordering::SeqCst).min(written + 1000);
+                match write(written, to)? {
+                    Some(now) => written = now,
+                    None => thread::park_timeout(Duration::from_millis(5)),
                 }
                 if written >= to {
                     thread::park_timeout(Duration::from_millis(2));
                 }
             }
-            written
+            Ok(written)
         })
     };
-    let rounds = |site: &Site, dice: &mut StdRng| -> Result<()> {
-        for round in 1..=kills {
-            // Something is left for the last run.
-            allowed.store(total * round / (kills + 1), Ordering::SeqCst);
-            let mut running = site.start(&["run", "spec.yaml"])?;
-            running.wait_for("committed")?.context("a commit in this round")?;
-            wait(dice, 100);
-            let mut server = server.lock().map_err(|_| anyhow::anyhow!("the server is gone"))?;
-            server.kill()?;
-            wait(dice, 100);
-            server.again()?;
-            drop(server);
-            wait(dice, 300);
-            running.child.kill()?;
-            running.end()?;
-        }
-        Ok(())
-    };
-    let killed = rounds(site, &mut dice);
+    let killed = (1..=kills).try_for_each(|number| {
+        allowed.store(total * number / (kills + 1), Ordering::SeqCst);
+        round(number, &mut dice)
+    });
     allowed.store(total, Ordering::SeqCst);
     stop.store(killed.is_err(), Ordering::SeqCst);
     let written = writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?;
+    // Hosts wait in vain for what nobody writes any more.
+    let written = written?;
     killed?;
     ensure!(written == total, "the server has {written} messages, not {total}");
+    Ok(())
+}
+
+/// Some of `total` messages are there before the last run, and not all.
+pub(crate) fn partly(site: &Site, total: u64) -> Result<()> {
     let before = site.number("select count(*) from lines", None)?;
     ensure!(before > 0 && before < total, "{before} rows before the last run: the kills proved nothing");
-    let server = Arc::into_inner(server).context("nobody else has the server")?;
-    server.into_inner().map_err(|_| anyhow::anyhow!("the server is gone"))
+    Ok(())
+}
+
+/// Messages were sent again, and left out.
+pub(crate) fn sent_again(site: &Site) -> Result<()> {
+    let again = format!("{:?}", site.json(&["list", "commit", "lines"])?);
+    ensure!(again.contains("dedupe"), "nothing was sent again: the test proves nothing");
+    Ok(())
 }
 
 /// Not a wait for something to happen: the moment of death is what the test draws by lot.
@@ -177,6 +204,22 @@ pub(crate) fn each_once(site: &Site, total: u64) -> Result<()> {
 
 /// Runs `spec.yaml`, for which there is something to read, until there is no lag.
 pub(crate) fn caught_up(site: &Site) -> Result<()> {
+    lag_becomes(site, 0)?;
+    // What was fetched, but not taken at the stop, is left for the next run.
+    site.ok(&["run", "spec.yaml", "--until", "idle"]).map(drop)
+}
+
+/// Runs `spec` of a source that waits for acknowledgments: as long as there is no commit, the lag is what it has besides, `rest`. In the end
+/// there is none.
+pub(crate) fn lags(site: &Site, spec: &str, rest: u64) -> Result<()> {
+    site.write("spec.yaml", spec.replace("time: 50ms", "time: 1h"))?;
+    lag_becomes(site, rest)?;
+    site.write("spec.yaml", spec)?;
+    caught_up(site)
+}
+
+/// Runs `spec.yaml`, for which there is something to read, until the lag is that.
+pub(crate) fn lag_becomes(site: &Site, expected: u64) -> Result<()> {
     let mut running = site.start(&["run", "spec.yaml"])?;
     let (id, done) = (running.child.id().to_string(), Arc::new(AtomicBool::new(false)));
     let watched = Arc::clone(&done);
@@ -188,17 +231,16 @@ pub(crate) fn caught_up(site: &Site) -> Result<()> {
         }
     });
     let mut lag = None;
-    while lag != Some(0) {
+    while lag != Some(expected) {
         let Some(update) = running.wait_for("progress")? else { break };
         lag = update.get("lag").and_then(Value::as_u64);
     }
     done.store(true, Ordering::SeqCst);
     watchdog.thread().unpark();
-    if lag == Some(0) {
+    if lag == Some(expected) {
         running.signal("INT")?;
     }
     let (succeeded, said) = running.end()?;
-    ensure!(succeeded && lag == Some(0), "a lag of {lag:?} is left\n{said}");
-    // What was fetched, but not taken at the stop, is left for the next run.
-    site.ok(&["run", "spec.yaml", "--until", "idle"]).map(drop)
+    ensure!(succeeded && lag == Some(expected), "a lag of {lag:?} is left, not of {expected}\n{said}");
+    Ok(())
 }

@@ -4,16 +4,13 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use rand::{Rng as _, rngs::StdRng};
 use spout_tests::{
     Site,
     daemon::{Daemon, lasting_port},
@@ -22,7 +19,7 @@ use spout_tests::{
     tls,
 };
 
-use crate::endure::{self, message};
+use crate::endure::{self, Load, message};
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -234,61 +231,36 @@ fn end(server: &mut Daemon, saved: &std::path::Path, dice: &mut StdRng) -> Resul
 fn kills(qos: u8, settings: &str, total: u64) -> Result<()> {
     let site = Site::new()?;
     let Some(server) = server(&site, OPEN)? else { return Ok(()) };
-    let seed = std::env::var("SPOUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
-    println!("seed {seed}; SPOUT_SEED={seed} repeats it");
-    let (mut dice, address) = (StdRng::seed_from_u64(seed), server.address());
+    let address = server.address();
     session(&address, "t/#")?;
     site.write("spec.yaml", spec(&address, "t/#", settings))?;
     let (server, saved) = (Arc::new(Mutex::new(server)), site.path().join("mosquitto/mosquitto.db"));
-    let (allowed, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-    let writer = {
-        let (server, allowed, stop, address) =
-            (Arc::clone(&server), Arc::clone(&allowed), Arc::clone(&stop), address.clone());
-        thread::spawn(move || -> Result<()> {
-            let mut written = 0;
-            while written < total && !stop.load(Ordering::SeqCst) {
-                let to = allowed.load(Ordering::SeqCst).min(written + 1000);
-                if to > written {
-                    // The server runs as long as this is held, and has all of it afterwards.
-                    let _held = server.lock().map_err(|_| anyhow::anyhow!("the server is gone"))?;
-                    let (mut client, _) = Client::connect(&address, "writer", true, &[])?;
-                    client.publish("t/a", qos, false, &(written..to).map(message).collect::<Vec<_>>())?;
-                    written = to;
-                }
-                thread::park_timeout(Duration::from_millis(2));
-            }
-            Ok(())
-        })
-    };
-    let rounds = |dice: &mut StdRng| -> Result<()> {
-        for round in 1..=10 {
-            allowed.store(total * round / 11, Ordering::SeqCst);
-            let mut running = site.start(&["run", "spec.yaml"])?;
-            running.wait_for("committed")?.context("a commit in this round")?;
-            if round % 5 < 3 {
-                endure::wait(dice, 60);
-                let mut server = server.lock().map_err(|_| anyhow::anyhow!("the server is gone"))?;
-                end(&mut server, &saved, dice)?;
-            }
-            endure::wait(dice, 200);
-            running.child.kill()?;
-            running.end()?;
+    let (held, to) = (Arc::clone(&server), address.clone());
+    let write = move |from: u64, until: u64| {
+        if until > from {
+            // The server runs as long as this is held, and has all of it afterwards.
+            let _held = held.lock().map_err(|_| anyhow::anyhow!("the server is gone"))?;
+            let (mut client, _) = Client::connect(&to, "writer", true, &[])?;
+            client.publish("t/a", qos, false, &(from..until).map(message).collect::<Vec<_>>())?;
         }
-        Ok(())
+        Ok(Some(until))
     };
-    let killed = rounds(&mut dice);
-    allowed.store(total, Ordering::SeqCst);
-    stop.store(killed.is_err(), Ordering::SeqCst);
-    let written = writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?;
-    written?;
-    killed?;
-    let before = site.number("select count(*) from lines", None)?;
-    ensure!(before > 0 && before < total, "{before} rows before the last run: the kills proved nothing");
-    site.ok(&["run", "spec.yaml", "--until", "idle"])?;
-    endure::each_once(&site, total)?;
+    endure::paced(Load { messages: total, kills: 10 }, write, |round, dice| {
+        let mut running = site.start(&["run", "spec.yaml"])?;
+        running.wait_for("committed")?.context("a commit in this round")?;
+        if round % 5 < 3 {
+            endure::wait(dice, 60);
+            let mut server = server.lock().map_err(|_| anyhow::anyhow!("the server is gone"))?;
+            end(&mut server, &saved, dice)?;
+        }
+        endure::wait(dice, 200);
+        running.child.kill()?;
+        running.end().map(drop)
+    })?;
+    endure::partly(&site, total)?;
+    endure::complete(&site, total)?;
     empty(&address)?;
-    let again = format!("{:?}", site.json(&["list", "commit", "lines"])?);
-    ensure!(again.contains("dedupe"), "nothing was sent again: the test proves nothing");
+    endure::sent_again(&site)?;
     site.ok(&["fsck"]).map(drop)
 }
 
@@ -417,10 +389,7 @@ fn the_password_is_given_by_the_host() -> Result<()> {
     client.subscribe("t")?;
     let (mut writer, _) = Client::connect(&address, "writer", true, &who)?;
     writer.publish("t", 1, false, &(0..100).map(message).collect::<Vec<_>>())?;
-    let spec = |settings: &str, grants: &str| {
-        spec("broker", "t", settings)
-            .replace("{net: [\"broker\"]}", &format!("{{endpoints: {{broker: {{address: \"{address}\"}}}}{grants}}}"))
-    };
+    let spec = |settings: &str, grants: &str| endure::through(&spec("broker", "t", settings), &address, grants);
     site.write("spec.yaml", spec("", ""))?;
     site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["mqtt.denied"])?;
     site.write("spec.yaml", spec(", username: reader", ""))?;

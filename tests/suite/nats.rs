@@ -14,6 +14,7 @@ use spout_tests::{
     daemon::Daemon,
     debian,
     proxy::{Proxy, Trick},
+    tls,
 };
 
 use crate::endure::{self, message};
@@ -22,13 +23,13 @@ fn server(site: &Site) -> Result<Option<Daemon>> {
     server_with(site, &[])
 }
 
-fn server_with(site: &Site, more: &'static [&'static str]) -> Result<Option<Daemon>> {
+fn server_with(site: &Site, more: &[&str]) -> Result<Option<Daemon>> {
     let Some(program) = debian::program("nats-server", "usr/sbin/nats-server")? else { return Ok(None) };
-    let dir = site.path().join("nats");
+    let (dir, more) = (site.path().join("nats"), more.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
     let server = Daemon::start(move |port| {
         let mut command = program.command();
         command.args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--jetstream", "--store_dir"]).arg(&dir);
-        command.args(more);
+        command.args(&more);
         command
     })?;
     Ok(Some(server))
@@ -263,7 +264,7 @@ fn a_server_that_hangs_lies_or_breaks_off_is_waited_out() -> Result<()> {
 
 #[test]
 fn passwords_and_tokens_are_given_by_the_host() -> Result<()> {
-    let ways: [(&'static [&'static str], &str, &str); 2] = [
+    let ways: [(&[&str], &str, &str); 2] = [
         (
             &["--user", "reader", "--pass", "s3cret\"word"],
             ",\"user\":\"reader\",\"pass\":\"s3cret\\\"word\"",
@@ -278,12 +279,7 @@ fn passwords_and_tokens_are_given_by_the_host() -> Result<()> {
         let mut client = Client::connect_as(&address, who)?;
         client.create("S")?;
         client.add("S.a", 0, 100)?;
-        let spec = |grants: &str| {
-            spec("broker", "S", "", settings).replace(
-                "{net: [\"broker\"]}",
-                &format!("{{endpoints: {{broker: {{address: \"{address}\"}}}}{grants}}}"),
-            )
-        };
+        let spec = |grants: &str| endure::through(&spec("broker", "S", "", settings), &address, grants);
         site.write("spec.yaml", spec(""))?;
         site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["nats.denied", "`password`"])?;
         site.write("spec.yaml", spec(", secrets: {password: {env: SPOUT_TEST_PASSWORD}}"))?;
@@ -294,6 +290,26 @@ fn passwords_and_tokens_are_given_by_the_host() -> Result<()> {
         endure::complete(&site, 100)?;
     }
     Ok(())
+}
+
+#[test]
+fn a_server_is_reached_by_tls_and_refused_where_it_cannot_prove_who_it_is() -> Result<()> {
+    let site = Site::new()?;
+    let Some(mut before) = server(&site)? else { return Ok(()) };
+    let mut client = Client::connect(&before.address())?;
+    client.create("S")?;
+    client.add("S.a", 0, 100)?;
+    before.stop()?;
+    let certificates = site.path().join("certificates");
+    tls::authority(&certificates, "reader")?;
+    let file = |name: &str| certificates.join(name).display().to_string();
+    let (authority, own, key) = (file("ca.pem"), file("server.pem"), file("server.key"));
+    let secure = ["--tls", "--tlsverify", "--tlscacert", &authority, "--tlscert", &own, "--tlskey", &key];
+    let Some(server) = server_with(&site, &secure)? else { return Ok(()) };
+    let spec = |endpoint: &str| spec("broker", "S", "", "").replace("{net: [\"broker\"]}", &format!("{{{endpoint}}}"));
+    tls::refused(&site, server.port(), &certificates, spec)?;
+    site.write("spec.yaml", spec(&tls::endpoint(server.port(), &certificates)))?;
+    endure::complete(&site, 100)
 }
 
 const ACKED: &str = "    consumerType: acked\n    dedupe: {window: 5000}";
@@ -343,6 +359,9 @@ fn a_durable_consumer_is_there_or_asked_for_and_acknowledges() -> Result<()> {
     client.api("CONSUMER.DURABLE.CREATE.S.c", &config("explicit"))?;
     endure::emptied(&site, || standing(&address).map(|(lag, pending)| lag + pending))?;
     endure::each_once(&site, 300)?;
+    let behind = Site::new()?;
+    endure::lags(&behind, &spec(&address, "S", ACKED, ", durable: d, create: true, maxAckPending: 100"), 200)?;
+    endure::each_once(&behind, 300)?;
     let (of, net) = (format!("address={address}"), address.as_str());
     let stream = ["plugin", "test", "nats", "--stream", "--topic", "S", "--net", net, "--settings", &of];
     let settings = ["--settings", "durable=trial", "--settings", "create=true", "--settings", "ackWait=300"];

@@ -295,10 +295,14 @@ fn what_consumers_did_not_acknowledge_is_read_again_or_taken_over() -> Result<()
     endure::emptied(&site, || standing(&address).map(|(lag, pending)| lag + pending.saturating_sub(100)))?;
     let rows = |site: &Site| site.rows("select n from lines", None).map(|rows| rows.len());
     ensure!((rows(&site)?, standing(&address)?) == (199, (0, 100)), "{} {:?}", rows(&site)?, standing(&address)?);
+    // What waits for a consumer that is gone is a lag, and none once it is taken over.
+    add(&address, 300, 310)?;
+    endure::lag_becomes(&site, 100)?;
     site.write("spec.yaml", spec(&address, "s", ACKED, &format!("{settings}, minIdle: 1")))?;
+    endure::caught_up(&site)?;
     endure::emptied(&site, || standing(&address).map(|(lag, pending)| lag + pending))?;
-    ensure!(rows(&site)? == 298, "{}", rows(&site)?);
-    add(&address, 300, 400)?;
+    ensure!(rows(&site)? == 308, "{}", rows(&site)?);
+    add(&address, 310, 400)?;
     let (of, net) = (format!("address={address}"), address.as_str());
     let stream = ["plugin", "test", "redis-streams", "--stream", "--topic", "s", "--net", net, "--settings", &of];
     let tried = site.ok(&[&stream[..], &["--settings", "group=trial", "--settings", "create=true"]].concat())?;

@@ -85,20 +85,7 @@ limits: {{call: 2s}}
     /// # Errors
     /// If it does not become so.
     pub fn reach(&self, so: impl Fn(&Value) -> bool) -> Result<Value> {
-        let started = Instant::now();
-        loop {
-            // Before its first commit, or its socket, nobody knows of it.
-            let about = self.site.json(&["pipeline", "status", "e"]);
-            if let Ok(about) = &about
-                && let Some(about) = about.first()
-                && so(about)
-            {
-                return Ok(about.clone());
-            }
-            if started.elapsed() > PATIENCE {
-                bail!("the pipeline stays so: {about:?}");
-            }
-        }
+        reach(&self.site, "e", so)
     }
 
     /// Waits until so many rows are committed.
@@ -113,6 +100,27 @@ limits: {{call: 2s}}
                 return Ok(());
             }
             ensure!(started.elapsed() < PATIENCE, "{found:?} rows, not {expected}");
+        }
+    }
+}
+
+/// What is said of a pipeline, once that is so.
+///
+/// # Errors
+/// If it does not become so.
+pub fn reach(site: &Site, pipeline: &str, so: impl Fn(&Value) -> bool) -> Result<Value> {
+    let started = Instant::now();
+    loop {
+        // Before its first commit, or its socket, nobody knows of it.
+        let about = site.json(&["pipeline", "status", pipeline]);
+        if let Ok(about) = &about
+            && let Some(about) = about.first()
+            && so(about)
+        {
+            return Ok(about.clone());
+        }
+        if started.elapsed() > PATIENCE {
+            bail!("the pipeline stays so: {about:?}");
         }
     }
 }

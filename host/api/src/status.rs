@@ -261,7 +261,8 @@ impl Status {
     #[must_use]
     pub fn with_partitions(mut self, partitions: Vec<PartitionStatus>) -> Self {
         let asked = || partitions.iter().filter(|one| one.state != PartitionState::Waiting);
-        self.lag = if asked().next().is_some() { asked().map(|one| one.lag).sum() } else { None };
+        let add = |sum: u64, one: &PartitionStatus| Some(sum.saturating_add(one.lag?));
+        self.lag = if asked().next().is_some() { asked().try_fold(0, add) } else { None };
         self.time_lag_ms = partitions.iter().filter_map(|one| one.time_lag_ms).max();
         let readers: std::collections::BTreeSet<_> =
             partitions.iter().filter_map(|one| Some((&one.producer, one.reader?))).collect();

@@ -23,6 +23,7 @@ use super::{
     kernels::Kernels,
     keyed::View,
     log::{LastWords, Level, Lines, Log},
+    metrics::{WAITING, waiting},
     net::{self, Net},
     pfs::Drive,
     quotas::{Of, Shares},
@@ -66,6 +67,8 @@ pub(super) struct Held {
     draining: CancellationToken,
     metrics: Metrics,
     pub(super) masks: Masks,
+    /// How many messages a source has for its stream consumer besides those that it has returned, as the guest said last.
+    pub(super) waiting: Option<u64>,
     /// The keyed state of a handler.
     pub(super) keyed: Option<View>,
     /// What a handler asked of the host's kernels.
@@ -137,6 +140,7 @@ impl Held {
             draining: task.draining.clone(),
             metrics: task.metrics.clone(),
             masks: masks.clone(),
+            waiting: None,
             keyed: None,
             kernels: Kernels::default(),
             drive: None,
@@ -317,7 +321,12 @@ impl wit::metrics::Host for Held {
     }
 
     fn set(&mut self, gauge: String, to: f64) -> wasmtime::Result<()> {
-        self.metrics.set(&self.masks.hide(&gauge), to);
+        if gauge == WAITING {
+            // It is of this instance, and not of all that share the metrics.
+            self.waiting = waiting(to);
+        } else {
+            self.metrics.set(&self.masks.hide(&gauge), to);
+        }
         Ok(())
     }
 

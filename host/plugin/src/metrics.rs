@@ -13,6 +13,15 @@ const NAMES: usize = 64;
 /// Longest name.
 const NAME: usize = 64;
 
+/// The gauge by which a stream consumer says how many messages its source has that it has not returned; anything below zero, or no
+/// number, is that it does not know. It is a lag, not a metric.
+pub(super) const WAITING: &str = "stream-consumer.waiting";
+
+/// What that gauge says.
+pub(super) fn waiting(to: f64) -> Option<u64> {
+    (to >= 0.0).then_some(to as u64)
+}
+
 /// What one plugin task counted. Clones share the same counters.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics(Arc<Mutex<BTreeMap<String, Metric>>>);
@@ -97,6 +106,12 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_is_a_number_or_not_known() {
+        let said = [0.0, 5.0, 5.9, f64::INFINITY, -1.0, f64::NAN, f64::NEG_INFINITY].map(waiting);
+        assert_eq!(said, [Some(0), Some(5), Some(5), Some(u64::MAX), None, None, None]);
+    }
 
     #[test]
     fn names_are_capped_and_kinds_do_not_mix() {

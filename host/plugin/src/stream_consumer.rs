@@ -103,6 +103,12 @@ impl StreamConsumer {
         })
     }
 
+    /// How many messages the source has that `next` has not returned, as far as the plugin says so.
+    #[must_use]
+    pub fn waiting(&self) -> Option<u64> {
+        self.instance.store.data().waiting
+    }
+
     /// Where the stream goes on after everything that `next` has returned so far.
     ///
     /// # Errors

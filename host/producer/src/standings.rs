@@ -132,7 +132,9 @@ impl Standings {
     /// Offsets between what was fetched and what the sources have, over all partitions; `None` if one does not say so.
     #[must_use]
     pub fn lag(&self) -> Option<u64> {
-        self.with(|all| if all.partitions.is_empty() { None } else { all.partitions.values().map(Standing::lag).sum() })
+        // A source may say what it likes.
+        let add = |sum: u64, one: &Standing| Some(sum.saturating_add(one.lag()?));
+        self.with(|all| if all.partitions.is_empty() { None } else { all.partitions.values().try_fold(0, add) })
     }
 
     /// A run begins: nothing is known yet.
@@ -261,6 +263,12 @@ mod tests {
         standings.fetched(&fetched(12, Some(12), &[]));
         assert_eq!(lags(&standings, 9000), (Some(0), Some(0)), "nothing is behind, however old the last one is");
         assert!(standings.partitions()[&3.into()].is_at_rest());
+        let huge = |partition: u32| {
+            let span = Span { partition: partition.into(), start: 0, next: Position::at(0) };
+            Fetched { high_watermark: Some(u64::MAX), ..Fetched::new(Messages::default(), span, Progress::More) }
+        };
+        [4, 5].iter().for_each(|partition| standings.fetched(&huge(*partition)));
+        assert_eq!(standings.lag(), Some(u64::MAX), "more than there is room for");
         standings.committed(&BTreeMap::from([(3.into(), Position::at(12))]));
         assert_eq!(standings.partitions()[&3.into()].committed, Some(12));
     }

@@ -1,9 +1,10 @@
 //! Where a stream begins and ends: the protocol has no question for it, so it is read there.
 
 use spout_guest::{Error, Fnv, Position, Result, now};
+use spout_queue::PATIENCE;
 
 use crate::{
-    client::{Client, PATIENCE, QUIET},
+    client::{Client, QUIET},
     frame::{Message, Taken},
     method::{Begin, Method},
     reader::Place,
@@ -75,8 +76,7 @@ pub(crate) fn edge(client: &mut Client, begin: Begin) -> Result<Option<Edge>> {
                 asked = true;
             }
             None => {
-                client.close();
-                return Err(client.again("amqp.io", "it does not deliver what the stream has"));
+                return Err(client.link.broken("io", "it does not deliver what the stream has"));
             }
         }
     }

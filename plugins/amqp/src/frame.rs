@@ -146,6 +146,8 @@ pub(crate) enum Taken {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use spout_guest::testing::in_pieces;
+
     use super::*;
 
     pub(crate) fn framed(kind: u8, channel: u16, body: &[u8]) -> Vec<u8> {
@@ -175,23 +177,12 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn taken(bytes: &[u8], size: usize, most: usize) -> (Vec<Taken>, Option<Wrong>) {
-        let (mut got, mut assembly, mut all) = (BytesMut::new(), Assembly::default(), Vec::new());
-        for piece in bytes.chunks(size) {
-            got.extend_from_slice(piece);
-            loop {
-                let one = match frame(&mut got) {
-                    Ok(Some(frame)) => assembly.take(frame, most),
-                    Ok(None) => break,
-                    Err(wrong) => Err(wrong),
-                };
-                match one {
-                    Ok(Taken::Nothing) => {}
-                    Ok(taken) => all.push(taken),
-                    Err(wrong) => return (all, Some(wrong)),
-                }
-            }
-        }
-        (all, None)
+        let mut assembly = Assembly::default();
+        let (all, wrong) = in_pieces(bytes, size, |got| match frame(got)? {
+            Some(frame) => assembly.take(frame, most).map(Some),
+            None => Ok(None),
+        });
+        (all.into_iter().filter(|one| *one != Taken::Nothing).collect(), wrong)
     }
 
     #[test]

@@ -40,11 +40,7 @@ fn frames(seed: u64) -> bool {
     }
     let changed = random.below(2) == 0;
     if changed {
-        for _ in 0..1 + random.below(4) {
-            let at = random.below(bytes.len());
-            bytes[at] = random.byte();
-        }
-        bytes.truncate(bytes.len() - random.below(3) * random.below(bytes.len()) / 3);
+        random.spoil(&mut bytes);
     }
     if bytes.is_empty() {
         return false;

@@ -21,7 +21,8 @@ mod tests;
 
 use spout_guest::register;
 
-pub use self::{consumer::Amqp, reader::Reader, settings::Settings, stream::Streams};
+use self::consumer::Amqp;
+pub use self::{reader::Reader, settings::Settings, stream::Streams};
 
 register! {
     name: "amqp",

@@ -10,9 +10,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use spout_guest::{Error, Fetched, Limits, Messages, Position, Progress, Result, now};
+use spout_queue::{Gather, PATIENCE, gather};
 
 use crate::{
-    client::{Client, LINGER, PATIENCE, QUIET},
+    client::{Client, QUIET},
     edge::{edge, hash, no_stream},
     frame::{Message, Taken},
     method::{Begin, Method},
@@ -118,7 +119,7 @@ impl Reader {
 
     /// Sees to it that messages come from there on.
     fn begin(&mut self, start: &Position) -> Result<()> {
-        let connection = self.client.connection();
+        let connection = self.client.link.connection();
         if let Some(open) = self.open.as_mut().filter(|open| open.continues(connection, start)) {
             open.from = start.offset;
             return Ok(());
@@ -129,28 +130,8 @@ impl Reader {
         }
         let begin = start.offset.checked_sub(1).map_or(Begin::First, Begin::Offset);
         self.client.connect(Some(begin), self.settings.prefetch)?;
-        self.open = self.client.connection().map(|connection| Open::new(connection, start));
+        self.open = self.client.link.connection().map(|connection| Open::new(connection, start));
         Ok(())
-    }
-
-    /// Takes in what comes next; whether something did.
-    fn step(&mut self, until: Instant) -> Result<bool> {
-        match self.client.receive(until)? {
-            None => return Ok(false),
-            Some(Taken::Message(message)) => self.take(message)?,
-            Some(Taken::Method(Method::Declared(count))) => {
-                if let Some(Open { questions, .. }) = &mut self.open {
-                    questions.open = questions.open.saturating_sub(1);
-                    (questions.drained, questions.count) = (!questions.fresh, Some(count));
-                }
-            }
-            Some(Taken::Nothing | Taken::Method(Method::Noted)) => {}
-            Some(Taken::Method(_)) => {
-                self.client.close();
-                return Err(self.client.unexpected());
-            }
-        }
-        Ok(true)
     }
 
     fn take(&mut self, mut message: Message) -> Result<()> {
@@ -181,8 +162,7 @@ impl Reader {
             return if same { Ok(()) } else { Err(self.lost()?) };
         }
         if offset < expected {
-            self.client.close();
-            return Err(self.client.again("amqp.protocol", "a stream goes back"));
+            return Err(self.client.link.broken("protocol", "a stream goes back"));
         }
         // At the beginning nothing is missing; and a stream has what is no message, too.
         let gap = offset > expected && start.max(expected) > 0;
@@ -233,26 +213,6 @@ impl Reader {
         Ok(Error::OutOfRange { earliest: Position::at(earliest), latest })
     }
 
-    /// Adds what is ready and fits; whether there is room for more.
-    fn drain(&mut self, messages: &mut Messages, bytes: &mut usize, limits: Limits) -> bool {
-        let Some(open) = &mut self.open else { return false };
-        let mut last = None;
-        while messages.len() < limits.messages && (messages.is_empty() || *bytes < limits.bytes) {
-            let Some((offset, message)) = open.ready.pop_front() else { break };
-            *bytes = bytes.saturating_add(message.body.len());
-            let mut added = messages.add(offset, &message.body);
-            if let Some(id) = &message.properties.message_id {
-                added = added.header("message-id", id.as_bytes());
-            }
-            message.describe(added, self.settings.routing_key_as_key);
-            last = Some((offset, message));
-        }
-        if let Some((at, message)) = last {
-            open.next = Place { at, hash: hash(&message) }.next();
-        }
-        open.ready.is_empty() && messages.len() < limits.messages && (messages.is_empty() || *bytes < limits.bytes)
-    }
-
     /// There is nothing just now: whether that is all.
     fn progress(&mut self) -> Result<Progress> {
         self.client.keep()?;
@@ -274,8 +234,7 @@ impl Reader {
             }
         }
         if late {
-            self.client.close();
-            return Err(self.client.again("amqp.io", "it does not deliver what the stream has"));
+            return Err(self.client.link.broken("io", "it does not deliver what the stream has"));
         }
         if let Some(open) = &mut self.open {
             // The number of messages is counted now and then.
@@ -303,30 +262,62 @@ impl Reader {
     }
 }
 
+impl Gather for Reader {
+    fn drain(&mut self, messages: &mut Messages, limits: Limits) -> Result<bool> {
+        let fits = |messages: &Messages| messages.is_empty() || messages.bytes() < limits.bytes;
+        let Some(open) = &mut self.open else { return Ok(false) };
+        let mut last = None;
+        while messages.len() < limits.messages && fits(messages) {
+            let Some((offset, message)) = open.ready.pop_front() else { break };
+            let mut added = messages.add(offset, &message.body);
+            if let Some(id) = &message.properties.message_id {
+                added = added.header("message-id", id.as_bytes());
+            }
+            message.describe(added, self.settings.routing_key_as_key);
+            last = Some((offset, message));
+        }
+        if let Some((at, message)) = last {
+            open.next = Place { at, hash: hash(&message) }.next();
+        }
+        Ok(open.ready.is_empty() && !open.broken && messages.len() < limits.messages && fits(messages))
+    }
+
+    fn step(&mut self, until: Instant) -> Result<bool> {
+        match self.client.receive(until)? {
+            None => return Ok(false),
+            Some(Taken::Message(message)) => self.take(message)?,
+            Some(Taken::Method(Method::Declared(count))) => {
+                if let Some(Open { questions, .. }) = &mut self.open {
+                    questions.open = questions.open.saturating_sub(1);
+                    (questions.drained, questions.count) = (!questions.fresh, Some(count));
+                }
+            }
+            Some(Taken::Nothing | Taken::Method(Method::Noted)) => {}
+            Some(Taken::Method(_)) => {
+                self.client.link.close();
+                return Err(self.client.unexpected());
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_connected(&self) -> bool {
+        self.client.link.connection().is_some()
+    }
+
+    fn close(&mut self) {
+        self.client.link.close();
+    }
+}
+
 impl spout_guest::Reader for Reader {
     fn fetch(&mut self, start: Position, limits: Limits) -> Result<Fetched> {
         self.begin(&start)?;
-        let (until, mut messages, mut bytes) = (now() + limits.timeout.max(LINGER), Messages::default(), 0);
-        while self.drain(&mut messages, &mut bytes, limits) && self.open.as_ref().is_some_and(|open| !open.broken) {
-            let soon = now() + LINGER;
-            if !messages.is_empty() && soon > until {
-                break;
-            }
-            match self.step(if messages.is_empty() { until } else { soon }) {
-                Ok(true) => {}
-                Ok(false) => break,
-                // What has come is good; the next call finds that there is no connection.
-                Err(Error::Retriable { .. }) if !messages.is_empty() => self.client.close(),
-                Err(error) => return Err(error),
-            }
-            if self.client.connection().is_none() {
-                break;
-            }
-        }
+        let messages = gather(self, limits)?;
         let progress = if messages.is_empty() {
             self.progress()?
         } else {
-            self.client.well();
+            self.client.link.well();
             // Whether that went well, the next call finds out.
             drop(self.client.live().and_then(|()| self.ask()));
             Progress::More

@@ -81,11 +81,7 @@ fn batches(seed: u64) -> bool {
     let mut bytes: Vec<u8> = batches.iter().flat_map(Bat::bytes).collect();
     let changed = random.below(2) == 0;
     if changed {
-        for _ in 0..1 + random.below(4) {
-            let at = random.below(bytes.len());
-            bytes[at] = random.byte();
-        }
-        bytes.truncate(bytes.len() - random.below(3) * random.below(bytes.len()) / 3);
+        random.spoil(&mut bytes);
     }
     let bytes = Bytes::from(bytes);
     let read = |most: usize, check: bool| -> Result<_, _> {

@@ -1,19 +1,20 @@
-//! The stream: what the session of a broker brings, and what of it is acknowledged.
+//! The stream: what the session of a broker brings, and how it is acknowledged.
 //!
-//! What a connection delivered is acknowledged on that connection or not at all: once it has ended, the broker sends all of that
-//! again, and a number may stand for another message by the time one would acknowledge it.
+//! Once a connection has ended, the broker sends again what was not acknowledged, and a number may stand for another message by the time
+//! one would acknowledge it.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::BTreeSet,
     hash::{BuildHasher as _, RandomState},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use serde::{Deserialize, Serialize};
-use spout_guest::{Checkpoint, Error, Limits, Messages, Progress, Result, Start, StreamConsumer, now, warn};
+use spout_guest::{Error, Messages, Progress, Result, now, warn};
+use spout_queue::{Came, Given, Link, PATIENCE, Place, Protocol, Queue};
 
 use crate::{
-    client::{Client, PATIENCE},
+    client::{Client, Open},
     filter::filters,
     packet::{Message, Packet},
     serial::{Serials, Turn},
@@ -21,93 +22,73 @@ use crate::{
     speech::{complete, subscribe, take, unsubscribe},
 };
 
-/// How long more messages are waited for once there is one.
-const LINGER: Duration = Duration::from_millis(2);
-/// Most bytes of messages that may come while the broker takes acknowledgments.
-const AHEAD: usize = 32 << 20;
 /// The numbers of our own two requests.
 const SUBSCRIBE: u16 = 1;
 const UNSUBSCRIBE: u16 = 2;
 
-/// Where the stream is, as its checkpoints say it.
+/// The topics of a broker, by a session there.
+pub(crate) type Mqtt = Queue<Session>;
+
+/// How a session is read.
+#[derive(Debug)]
+pub(crate) struct Session {
+    settings: Settings,
+    filters: BTreeSet<String>,
+    client: Client,
+    state: State,
+    turn: Turn,
+    calm: Calm,
+    /// The ping that was sent last because somebody waits for its answer.
+    asked: u64,
+    /// When the topics were asked for, until the broker answers that.
+    subscribing: Option<Instant>,
+}
+
+/// What checkpoints have besides the place.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Place {
-    /// Which instance wrote it.
-    instance: u64,
-    /// How many messages were returned.
-    count: u64,
+pub(crate) struct State {
     /// What the broker's numbers stand for; nothing before there was a session.
     serials: Option<Serials>,
     /// What the session is subscribed to.
     filters: BTreeSet<String>,
 }
 
-/// A message that waits to be acknowledged.
+/// How a message is acknowledged.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// How many messages were returned, with it.
-    count: u64,
-    connection: u64,
+pub(crate) struct Tag {
     qos: u8,
     number: u16,
-}
-
-/// A session of a broker.
-#[derive(Debug)]
-pub struct Mqtt {
-    settings: Settings,
-    filters: BTreeSet<String>,
-    client: Client,
-    place: Place,
-    turn: Turn,
-    entries: VecDeque<Entry>,
-    /// Messages that came and were not returned yet, and their bytes.
-    ready: VecDeque<Message>,
-    ready_bytes: usize,
-    calm: Calm,
-    /// When the topics were asked for, until the broker answers that.
-    subscribing: Option<Instant>,
 }
 
 /// Whether the broker has nothing more for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Calm {
     Unknown,
-    /// It was asked by the ping with this number.
-    Asked(u64),
+    /// It was asked.
+    Asked,
     /// Nothing came before its answer.
     Known,
 }
 
-impl Mqtt {
-    /// Sees to it that there is a connection, and that the session is subscribed.
-    fn join(&mut self) -> Result<()> {
-        if self.client.connection().is_some() {
-            return Ok(());
-        }
-        let until = now() + PATIENCE;
-        let connected = self.client.connect(false, until)?;
-        // What was not returned comes again.
-        self.ready.clear();
-        (self.ready_bytes, self.calm) = (0, Calm::Unknown);
-        self.turn.connected();
-        if !connected.present && self.place.serials.is_some() {
+impl Session {
+    /// Says what becomes of a session that the broker does not have.
+    fn begin(&mut self, present: bool, until: Instant) -> Result<()> {
+        if !present && self.state.serials.is_some() {
             if self.settings.lost_session == Lost::Fail {
                 // Or the next start would find a session, and not that it is another one.
                 self.client.forget(until);
                 let what = "the broker does not know the session any more; what was sent meanwhile is lost. To go on with a new one, set `lostSession: continue`";
-                return Err(self.client.fatal("mqtt.session", what));
+                return Err(self.client.link.fatal("session", what));
             }
             warn!("{} has lost the session; what was sent meanwhile is lost", self.settings.address);
         }
-        if !connected.present || self.place.serials.is_none() {
-            let reused = self.place.serials.as_ref().is_some_and(|serials| serials.reused);
+        if !present || self.state.serials.is_none() {
+            let reused = self.state.serials.as_ref().is_some_and(|serials| serials.reused);
             let reused = reused || self.settings.packet_ids == Numbers::Reused;
-            self.place.serials = Some(Serials::new(random(), reused));
+            self.state.serials = Some(Serials::new(RandomState::new().hash_one(0_u8), reused));
             self.turn.forget();
         }
-        self.subscribe(until)
+        Ok(())
     }
 
     /// Asks for the topics at each connection: only so it is certain that the session has them.
@@ -117,77 +98,109 @@ impl Mqtt {
         let wanted = subscribe(SUBSCRIBE, &self.filters, *qos, *retained, version).ok_or_else(long)?;
         self.client.send(&wanted, until)?;
         self.subscribing = Some(now());
-        let mut others = self.place.filters.difference(&self.filters).peekable();
+        let mut others = self.state.filters.difference(&self.filters).peekable();
         if others.peek().is_some() {
             let unwanted = unsubscribe(UNSUBSCRIBE, others, version).ok_or_else(long)?;
             self.client.send(&unwanted, until)?;
         }
-        self.place.filters.extend(self.filters.iter().cloned());
+        self.state.filters.extend(self.filters.iter().cloned());
         Ok(())
-    }
-
-    /// Takes a packet in, if one comes; whether one did.
-    fn step(&mut self, until: Instant) -> Result<bool> {
-        let Some(packet) = self.client.receive(until)? else { return Ok(false) };
-        match packet {
-            Packet::Message(message) => {
-                self.ready_bytes += message.payload.len();
-                self.ready.push_back(message);
-            }
-            Packet::Release(number) => self.client.send(&complete(number), now() + PATIENCE)?,
-            Packet::Subscribed(SUBSCRIBE, codes) => {
-                self.subscribing = None;
-                self.subscribed(&codes)?;
-            }
-            Packet::Unsubscribed => self.place.filters.clone_from(&self.filters),
-            Packet::Pong => {}
-            Packet::Connected(_) | Packet::Subscribed(..) | Packet::Disconnected(..) => {
-                self.client.close();
-                return Err(self.client.again("mqtt.protocol", "it answers what nobody asked"));
-            }
-        }
-        Ok(true)
     }
 
     fn subscribed(&mut self, codes: &[u8]) -> Result<()> {
         if codes.len() != self.filters.len() {
-            self.client.close();
-            return Err(self.client.again("mqtt.protocol", "it does not answer as a broker of MQTT does"));
+            return Err(self.client.link.broken("protocol", "it does not answer as a broker of MQTT does"));
         }
         let refused = self.filters.iter().zip(codes).find(|(_, code)| !matches!(code, 1 | 2));
         let Some((filter, code)) = refused else { return Ok(()) };
         Err(match code {
             0 => {
                 let what = format!("it sends `{filter}` with QoS 0 only, which nobody can acknowledge");
-                self.client.fatal("mqtt.qos", &what)
+                self.client.link.fatal("qos", &what)
             }
             0x83 | 0x91 | 0x97 => {
                 let what = format!("it does not take `{filter}` now (code {code})");
-                self.client.close();
-                self.client.again("mqtt.unavailable", &what)
+                self.client.link.broken("unavailable", &what)
             }
             _ => {
                 let what = format!("it refuses `{filter}` (code {code}): it may not be allowed, or not be known there");
-                self.client.fatal("mqtt.topic", &what)
+                self.client.link.fatal("topic", &what)
             }
         })
     }
+}
 
-    /// Adds what came and fits; whether there is room for more.
-    fn drain(&mut self, messages: &mut Messages, limits: Limits) -> Result<bool> {
-        while messages.len() < limits.messages && (messages.is_empty() || messages.bytes() < limits.bytes) {
-            let Some(message) = self.ready.pop_front() else { return Ok(true) };
-            self.ready_bytes = self.ready_bytes.saturating_sub(message.payload.len());
-            self.add(&message, messages)?;
-        }
-        Ok(false)
+impl Protocol for Session {
+    const NAME: &'static str = "mqtt";
+    const COUNTS: bool = false;
+
+    type Settings = Settings;
+    type State = State;
+    type Open = Open;
+    type Message = Message;
+    type Tag = Tag;
+
+    fn open(topic: &str, group: &str, settings: Settings, state: State) -> Result<Self> {
+        settings.check()?;
+        let client_id = settings.client_id.clone().unwrap_or_else(|| format!("spout-{group}"));
+        Ok(Self {
+            client: Client::new(settings.clone(), client_id),
+            settings,
+            filters: filters(topic)?,
+            state,
+            turn: Turn::default(),
+            calm: Calm::Unknown,
+            asked: 0,
+            subscribing: None,
+        })
     }
 
-    fn add(&mut self, message: &Message, messages: &mut Messages) -> Result<()> {
-        self.calm = Calm::Unknown;
-        let (Some(serials), Some(connection)) = (&mut self.place.serials, self.client.connection()) else {
-            return Err(self.client.again("mqtt.io", "the connection has ended"));
-        };
+    fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn link(&self) -> &Link<Open> {
+        &self.client.link
+    }
+
+    fn link_mut(&mut self) -> &mut Link<Open> {
+        &mut self.client.link
+    }
+
+    fn connect(&mut self) -> Result<Option<u64>> {
+        let until = now() + PATIENCE;
+        let connected = self.client.connect(false, until)?;
+        (self.calm, self.asked) = (Calm::Unknown, 0);
+        self.turn.connected();
+        self.begin(connected.present, until)?;
+        self.subscribe(until)?;
+        Ok(None)
+    }
+
+    fn receive(&mut self, until: Instant) -> Result<Came<Message>> {
+        match self.client.receive(until)? {
+            None => return Ok(Came::Nothing),
+            Some(Packet::Message(message)) => {
+                self.calm = Calm::Unknown;
+                let bytes = message.payload.len();
+                return Ok(Came::Message(message, bytes));
+            }
+            Some(Packet::Release(number)) => self.client.send(&complete(number), now() + PATIENCE)?,
+            Some(Packet::Subscribed(SUBSCRIBE, codes)) => {
+                self.subscribing = None;
+                self.subscribed(&codes)?;
+            }
+            Some(Packet::Unsubscribed) => self.state.filters.clone_from(&self.filters),
+            Some(Packet::Pong) => {}
+            Some(Packet::Connected(_) | Packet::Subscribed(..) | Packet::Disconnected(..)) => {
+                return Err(self.client.link.broken("protocol", "it answers what nobody asked"));
+            }
+        }
+        Ok(Came::Other)
+    }
+
+    fn add(&mut self, message: &Message, at: Place, messages: &mut Messages) -> Result<Given<Tag>> {
+        let Some(serials) = &mut self.state.serials else { return Err(self.client.link.ended()) };
         let was = serials.reused;
         let serial = match message.id {
             Some(number) => serials.of(number, message.dup, &mut self.turn),
@@ -200,63 +213,60 @@ impl Mqtt {
             );
         }
         let session = serials.session;
+        let tag = message.id.map(|number| Tag { qos: message.qos, number });
         // MQTT 3.1.1 sends what is retained whether one wants it or not.
-        let wanted = self.settings.retained || !message.retain;
-        if wanted {
-            let named = self.settings.id.as_ref().and_then(|name| {
-                message.properties.user.iter().find(|(user, _)| user == name).map(|(_, value)| value.clone())
-            });
-            let id = named.unwrap_or_else(|| serial.id(session, &message.topic, &message.payload));
-            write(message, self.place.count, &id, self.settings.topic_as_key, messages);
-            self.place.count += 1;
+        if message.retain && !self.settings.retained {
+            return Ok(Given::Left(tag));
         }
-        let Some(number) = message.id else { return Ok(()) };
-        let entry = Entry { count: self.place.count, connection, qos: message.qos, number };
-        if wanted || !self.entries.is_empty() {
-            self.entries.push_back(entry);
-            return Ok(());
-        }
+        let named = self.settings.id.as_ref().and_then(|name| {
+            message.properties.user.iter().find(|(user, _)| user == name).map(|(_, value)| value.clone())
+        });
+        let id = named.unwrap_or_else(|| serial.id(session, &message.topic, &message.payload));
+        write(message, at.count, &id, self.settings.topic_as_key, messages);
+        Ok(Given::Added(tag))
+    }
+
+    fn acknowledge(&mut self, tags: &[Tag]) -> Result<()> {
         let mut taken = Vec::new();
-        self.turn.acknowledged(number);
-        take(entry.qos, number, &mut taken);
+        for tag in tags {
+            self.turn.acknowledged(tag.number);
+            take(tag.qos, tag.number, &mut taken);
+        }
+        self.calm = Calm::Unknown;
         self.client.send(&taken, now() + PATIENCE)
     }
 
-    /// There is nothing just now: whether that is all.
-    fn progress(&mut self) -> Result<Progress> {
-        if self.subscribing.is_some_and(|since| now().saturating_duration_since(since) > PATIENCE) {
-            self.client.close();
-            return Err(self.client.again("mqtt.io", "it does not answer whether it takes the topics"));
-        }
-        self.client.keep()?;
-        if !self.entries.is_empty() {
-            // The broker may wait for acknowledgments, as we do for the commit.
-            return Ok(Progress::More);
-        }
-        self.calm = match self.calm {
-            Calm::Unknown => Calm::Asked(self.client.ping(now() + PATIENCE)?),
-            Calm::Asked(ping) if self.client.answered(ping) => Calm::Known,
-            calm => calm,
-        };
-        Ok(if self.calm == Calm::Known { Progress::Idle } else { Progress::More })
+    /// A ping is answered after what came before it.
+    fn ask(&mut self) -> Result<()> {
+        self.asked = self.client.ping(now() + PATIENCE)?;
+        Ok(())
     }
 
-    /// Acknowledges, and waits until the broker has taken it: a ping is answered after what came before it.
-    fn acknowledge(&mut self, taken: &[u8]) -> Result<()> {
-        let until = now() + PATIENCE;
-        self.client.send(taken, until)?;
-        let ping = self.client.ping(until)?;
-        while !self.client.answered(ping) {
-            if self.ready_bytes > AHEAD {
-                return Err(self.client.again("mqtt.ack", "it sends more than it takes"));
-            }
-            if !self.step(until)? {
-                self.client.close();
-                return Err(self.client.again("mqtt.io", "it does not answer in time"));
-            }
+    fn is_answered(&self) -> bool {
+        self.client.answered(self.asked)
+    }
+
+    fn keep(&mut self) -> Result<()> {
+        if self.subscribing.is_some_and(|since| now().saturating_duration_since(since) > PATIENCE) {
+            return Err(self.client.link.broken("io", "it does not answer whether it takes the topics"));
         }
-        self.calm = Calm::Unknown;
-        Ok(())
+        self.client.keep()
+    }
+
+    fn live(&mut self) -> Result<()> {
+        self.client.live()
+    }
+
+    fn progress(&mut self) -> Result<Progress> {
+        match self.calm {
+            Calm::Unknown => {
+                self.ask()?;
+                self.calm = Calm::Asked;
+            }
+            Calm::Asked if self.is_answered() => self.calm = Calm::Known,
+            Calm::Asked | Calm::Known => {}
+        }
+        Ok(if self.calm == Calm::Known { Progress::Idle } else { Progress::More })
     }
 }
 
@@ -284,109 +294,15 @@ fn write(message: &Message, offset: u64, id: &str, topic_as_key: bool, messages:
     }
 }
 
-impl StreamConsumer for Mqtt {
-    type Settings = Settings;
-    const ACKED: bool = true;
-
-    fn open(topic: &str, group: &str, start: Start, settings: Settings) -> Result<Self> {
-        settings.check()?;
-        let filters = filters(topic)?;
-        let before = match start {
-            Start::Checkpoint(Checkpoint { extra: Some(extra), .. }) => serde_json::from_slice(&extra)
-                .map_err(|error| Error::fatal("mqtt.checkpoint", format!("the checkpoint is not readable: {error}")))?,
-            _ => Place::default(),
-        };
-        let client_id = settings.client_id.clone().unwrap_or_else(|| format!("spout-{group}"));
-        Ok(Self {
-            client: Client::new(settings.clone(), client_id),
-            settings,
-            filters,
-            place: Place { instance: random(), ..before },
-            turn: Turn::default(),
-            entries: VecDeque::new(),
-            ready: VecDeque::new(),
-            ready_bytes: 0,
-            calm: Calm::Unknown,
-            subscribing: None,
-        })
-    }
-
-    fn next(&mut self, limits: Limits) -> Result<(Messages, Progress)> {
-        self.join()?;
-        let (until, mut messages) = (now() + limits.timeout.max(LINGER), Messages::default());
-        while self.drain(&mut messages, limits)? {
-            let soon = now() + LINGER;
-            if !messages.is_empty() && soon > until {
-                break;
-            }
-            match self.step(if messages.is_empty() { until } else { soon }) {
-                Ok(true) => {}
-                Ok(false) => break,
-                // What has come is good; the next call finds that there is no connection.
-                Err(Error::Retriable { .. }) if !messages.is_empty() => self.client.close(),
-                Err(error) => return Err(error),
-            }
-            if self.client.connection().is_none() {
-                break;
-            }
-        }
-        if messages.is_empty() {
-            let progress = self.progress()?;
-            return Ok((messages, progress));
-        }
-        self.client.well();
-        // Whether that went well, the next call finds out.
-        drop(self.client.live());
-        Ok((messages, Progress::More))
-    }
-
-    fn checkpoint(&mut self) -> Result<Checkpoint> {
-        let extra = serde_json::to_vec(&self.place);
-        let extra = extra.map_err(|error| Error::fatal("mqtt.checkpoint", error.to_string()))?;
-        Ok(Checkpoint { extra: Some(extra), ..Checkpoint::default() })
-    }
-
-    fn committed(&mut self, upto: Checkpoint) -> Result<()> {
-        let unreadable = |error| Error::fatal("mqtt.checkpoint", format!("the checkpoint is not readable: {error}"));
-        let upto: Place = serde_json::from_slice(&upto.extra.unwrap_or_default()).map_err(unreadable)?;
-        if upto.instance != self.place.instance {
-            return Ok(());
-        }
-        let (mut taken, mut gone, connection) = (Vec::new(), 0_u64, self.client.connection());
-        while let Some(entry) = self.entries.pop_front_if(|entry| entry.count <= upto.count) {
-            if Some(entry.connection) == connection {
-                self.turn.acknowledged(entry.number);
-                take(entry.qos, entry.number, &mut taken);
-            } else {
-                gone += 1;
-            }
-        }
-        if !taken.is_empty() {
-            self.acknowledge(&taken)?;
-        }
-        if gone > 0 {
-            let what = format!("{gone} messages came by a connection that has ended; the broker sends them again");
-            return Err(Error::retriable("mqtt.ack", what));
-        }
-        Ok(())
-    }
-}
-
-/// A number that nobody else has.
-fn random() -> u64 {
-    RandomState::new().hash_one(0_u8)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_read_as_it_was_written() {
-        let place =
-            Place { instance: 1, count: 2, serials: Some(Serials::new(3, true)), filters: ["a".to_owned()].into() };
-        let text = serde_json::to_string(&place).unwrap();
-        let again: Place = serde_json::from_str(&text).unwrap();
-        assert_eq!((again.instance, again.count, again.serials, again.filters), (1, 2, place.serials, place.filters));
+    fn a_state_is_read_as_it_was_written() {
+        let state = State { serials: Some(Serials::new(3, true)), filters: ["a".to_owned()].into() };
+        let text = serde_json::to_string(&state).unwrap();
+        let again: State = serde_json::from_str(&text).unwrap();
+        assert_eq!((again.serials, again.filters), (state.serials, state.filters));
     }
 }

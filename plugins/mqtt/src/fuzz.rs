@@ -1,7 +1,7 @@
 //! Fuzz targets: what a broker sends, built and then changed.
 
-use bytes::BytesMut;
 use spout_fuzz::{Counting, Random, Target};
+use spout_guest::testing::in_pieces;
 
 use crate::{
     packet::{Packet, Version, packet},
@@ -73,26 +73,9 @@ fn packets(seed: u64) -> bool {
     }
     let changed = random.below(2) == 0;
     if changed {
-        for _ in 0..1 + random.below(4) {
-            let at = random.below(bytes.len());
-            bytes[at] = random.byte();
-        }
-        bytes.truncate(bytes.len() - random.below(3) * random.below(bytes.len()) / 3);
+        random.spoil(&mut bytes);
     }
-    let read = |size: usize| {
-        let (mut got, mut all) = (BytesMut::new(), Vec::new());
-        for piece in bytes.chunks(size) {
-            got.extend_from_slice(piece);
-            loop {
-                match packet(&mut got, version, 1000) {
-                    Ok(Some(packet)) => all.push(packet),
-                    Ok(None) => break,
-                    Err(wrong) => return (all, Some(wrong)),
-                }
-            }
-        }
-        (all, None)
-    };
+    let read = |size: usize| in_pieces(&bytes, size, |got| packet(got, version, 1000));
     let whole = read(bytes.len());
     assert_eq!(whole, read(1 + random.below(20)), "cuts change nothing");
     if !changed {

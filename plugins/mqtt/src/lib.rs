@@ -18,7 +18,8 @@ mod tests;
 
 use spout_guest::register;
 
-pub use self::{consumer::Mqtt, settings::Settings};
+use self::consumer::Mqtt;
+pub use self::settings::Settings;
 
 register! {
     name: "mqtt",

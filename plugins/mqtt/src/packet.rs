@@ -179,6 +179,8 @@ fn disconnected(mut body: Bytes, version: Version) -> Option<Packet> {
 
 #[cfg(test)]
 mod tests {
+    use spout_guest::testing::in_pieces;
+
     use super::*;
 
     /// Packets of version 5.
@@ -186,15 +188,10 @@ mod tests {
         \x90\x05\x00\x01\x00\x01\x80\xb0\x04\x00\x02\x00\x00\xe0\x00\xe0\x02\x8b\x00\
         \x3b\x15\x00\x03a/b\x01\x02\x08\x26\x00\x01k\x00\x02vv hi!!";
 
-    pub(crate) fn packets(bytes: &[u8], size: usize, version: Version) -> Result<Vec<Packet>, Wrong> {
-        let (mut got, mut found) = (BytesMut::new(), Vec::new());
-        for piece in bytes.chunks(size) {
-            got.extend_from_slice(piece);
-            while let Some(one) = packet(&mut got, version, 1000)? {
-                found.push(one);
-            }
-        }
-        Ok(found)
+    /// All packets, if nothing is wrong.
+    fn packets(bytes: &[u8], size: usize, version: Version) -> Result<Vec<Packet>, Wrong> {
+        let (found, wrong) = in_pieces(bytes, size, |got| packet(got, version, 1000));
+        wrong.map_or(Ok(found), Err)
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::json;
 use spout_guest::{
-    Checkpoint, Deliveries, Error, Limits, Messages, Progress, Result, Start, StreamConsumer, metrics, now,
+    Checkpoint, Deliveries, Error, Limits, Messages, Progress, Result, Start, StreamConsumer, Waiting, metrics, now,
 };
 
 use crate::{
@@ -21,8 +21,10 @@ use crate::{
     streams,
 };
 
-/// How often the consumer is looked at, besides after trouble.
+/// How long a stream that is not there is waited for, before another look.
 const LOOK: Duration = Duration::from_secs(1);
+/// The shortest wait for messages that may be handed out again.
+const LEAST: Duration = Duration::from_millis(10);
 /// Most messages of one request.
 const BATCH: usize = 10_000;
 /// How long the server waits for an acknowledgment, unless the settings say.
@@ -43,6 +45,9 @@ struct Standing {
 #[derive(Debug, Deserialize)]
 struct Config {
     ack_policy: String,
+    /// None below one is no limit.
+    #[serde(default)]
+    max_ack_pending: i64,
     #[serde(default)]
     deliver_subject: Option<String>,
 }
@@ -66,7 +71,10 @@ pub struct Durable {
     /// The subscription that messages come to, and the connection that it belongs to.
     subscription: Option<(u64, u64)>,
     subscriptions: u64,
-    looked: Option<Instant>,
+    /// How many messages there are that were not returned, as of the last look at the consumer.
+    behind: Waiting,
+    /// How many messages it may hand out that are not acknowledged, as of that look, less those that others have.
+    window: usize,
     /// Messages that came and were not returned yet.
     waiting: VecDeque<(Place, Message)>,
     /// The numbers of those that were returned and are to be acknowledged.
@@ -79,7 +87,7 @@ pub struct Durable {
 impl Durable {
     /// Makes sure that there is the consumer, and says how it stands.
     fn look(&mut self, until: Instant) -> Result<()> {
-        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) && self.created.is_some() {
+        if !self.behind.is_due() && self.created.is_some() {
             return Ok(());
         }
         let stream = self.client.ask(&format!("$JS.API.STREAM.INFO.{}", self.stream), &json!({}), until)?;
@@ -111,7 +119,15 @@ impl Durable {
         }
         metrics::set("behind", standing.num_pending as f64);
         metrics::set("pending", standing.num_ack_pending as f64);
-        self.looked = Some(now());
+        let pending = usize::try_from(standing.num_ack_pending).unwrap_or(usize::MAX);
+        self.window = match usize::try_from(standing.config.max_ack_pending) {
+            Ok(most @ 1..) => most.saturating_sub(pending.saturating_sub(self.known.len())),
+            _ => usize::MAX,
+        };
+        // What was handed out and not returned here comes again, or came and waits.
+        let returned = u64::try_from(self.returned.len()).unwrap_or(u64::MAX);
+        let others = standing.num_ack_pending.saturating_sub(returned);
+        self.behind.measured(Some(standing.num_pending.saturating_add(others)));
         Ok(())
     }
 
@@ -148,16 +164,21 @@ impl Durable {
         }
     }
 
-    /// Asks for messages: those that are there or, with `wait`, one that comes meanwhile.
+    /// How many messages the server may hand out before one is acknowledged.
+    fn room(&self) -> usize {
+        self.window.saturating_sub(self.known.len())
+    }
+
+    /// Asks for messages: those that are there or, with `wait`, those that come meanwhile.
     fn pull(&mut self, count: usize, wait: Option<Duration>, until: Instant) -> Result<()> {
         let request = match wait {
             None => json!({ "batch": count, "no_wait": true }),
-            Some(wait) => json!({ "batch": 1, "expires": u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX) }),
+            Some(wait) => json!({ "batch": count, "expires": u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX) }),
         };
         let sid = self.subscribed(until)?;
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.name);
         self.client.publish(&subject, sid, &request, until)?;
-        for _ in 0..if wait.is_some() { 1 } else { count } {
+        for _ in 0..count {
             let message = loop {
                 let message = self.client.next(sid, until)?;
                 match message.status() {
@@ -194,9 +215,14 @@ impl Durable {
     fn fill(&mut self, limits: Limits, until: Instant) -> Result<()> {
         if self.waiting.is_empty() {
             self.look(until)?;
-            self.pull(self.count(limits), None, until)?;
+            let count = self.count(limits);
+            match self.room() {
+                // Nothing new, and no answer that says so; only what is handed out again.
+                0 => self.pull(count, Some(limits.timeout.max(LEAST)), until)?,
+                room => self.pull(count.min(room), None, until)?,
+            }
         }
-        if self.waiting.is_empty() && !limits.timeout.is_zero() {
+        if self.waiting.is_empty() && self.room() > 0 && !limits.timeout.is_zero() {
             self.pull(1, Some(limits.timeout), until)?;
         }
         Ok(())
@@ -235,7 +261,8 @@ impl StreamConsumer for Durable {
             created: None,
             subscription: None,
             subscriptions: 0,
-            looked: None,
+            behind: Waiting::default(),
+            window: usize::MAX,
             waiting: VecDeque::new(),
             returned: Deliveries::new(),
             known: BTreeMap::new(),
@@ -260,8 +287,15 @@ impl StreamConsumer for Durable {
             message.add(self.returned.next_offset(), place, &mut messages).partition(0).id(id.as_bytes());
             self.returned.push(place.sequence);
         }
-        let progress = if messages.is_empty() { Progress::Idle } else { Progress::More };
+        self.behind.returned(messages.len());
+        // The server may wait for acknowledgments, as we do for the commit.
+        let waits = self.room() == 0 && !self.returned.is_empty();
+        let progress = if messages.is_empty() && !waits { Progress::Idle } else { Progress::More };
         Ok((messages, progress))
+    }
+
+    fn waiting(&self) -> Option<u64> {
+        self.behind.count()
     }
 
     fn checkpoint(&mut self) -> Result<Checkpoint> {

@@ -1,10 +1,9 @@
 //! A fuzz target: what a server sends, however it is cut.
 
-use bytes::BytesMut;
 use spout_fuzz::{Corpus, Counting, Target};
-use spout_guest::Messages;
+use spout_guest::{Messages, testing::in_pieces};
 
-use crate::protocol::{Frame, Place, Wrong, frame};
+use crate::protocol::{Frame, Place, frame};
 
 #[global_allocator]
 static MEMORY: Counting = Counting;
@@ -35,20 +34,7 @@ fn nats_frames() {
         "PING\r\n",
         "\t",
     ];
-    let read = |bytes: &[u8], size: usize| -> (Vec<Frame>, Option<Wrong>) {
-        let (mut got, mut all) = (BytesMut::new(), Vec::new());
-        for piece in bytes.chunks(size) {
-            got.extend_from_slice(piece);
-            loop {
-                match frame(&mut got, MOST) {
-                    Ok(Some(frame)) => all.push(frame),
-                    Ok(None) => break,
-                    Err(wrong) => return (all, Some(wrong)),
-                }
-            }
-        }
-        (all, None)
-    };
+    let read = |bytes: &[u8], size: usize| in_pieces(bytes, size, |got| frame(got, MOST));
     Target::new("nats-frames", 20_000).within(2 << 20).bytes(&Corpus::of(inputs).words(&words), |bytes| {
         let whole = read(bytes, usize::MAX);
         assert_eq!(whole, read(bytes, 1 + bytes.len() % 13), "cuts change nothing");

@@ -175,19 +175,16 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
+    use spout_guest::testing::in_pieces;
+
     use super::*;
 
     const ALL: &[u8] = b"INFO {\"a\":1} \r\nPING\r\npong\r\n+OK\r\n-ERR 'no'\r\nMSG a.b 7 5\r\nhi\r\nx\r\nMSG a 7 _R.1 0\r\n\r\nHMSG a 1 r 18 20\r\nNATS/1.0\r\nA: b\r\n\r\nhi\r\n";
 
+    /// All frames, if nothing is wrong.
     fn frames(bytes: &[u8], size: usize) -> Result<Vec<Frame>, Wrong> {
-        let (mut got, mut found) = (BytesMut::new(), Vec::new());
-        for piece in bytes.chunks(size) {
-            got.extend_from_slice(piece);
-            while let Some(one) = frame(&mut got, 1000)? {
-                found.push(one);
-            }
-        }
-        Ok(found)
+        let (found, wrong) = in_pieces(bytes, size, |got| frame(got, 1000));
+        wrong.map_or(Ok(found), Err)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use spout_guest::{Limits, Reader as _, testing};
+use spout_guest::{Limits, Reader as _, Start, StreamConsumer as _, testing};
 
 use super::*;
 
@@ -68,6 +68,20 @@ fn what_was_purged_or_replaced_is_out_of_range() {
         let Error::OutOfRange { earliest, latest } = error else { panic!("{error}") };
         assert_eq!((earliest.offset, latest.offset), (5, 10));
     }
+}
+
+#[test]
+fn a_durable_consumer_is_behind_by_what_it_was_not_given_and_what_was_not_returned() {
+    let standing =
+        "MSG {reply} 1 72\r\n{\"config\":{\"ack_policy\":\"explicit\"},\"num_pending\":7,\"num_ack_pending\":3}\r\n";
+    let next = "MSG a 2 $JS.ACK.S.c.1.5.1.1000000.1 2\r\nm1\r\nHMSG x 2 28 28\r\nNATS/1.0 404 No Messages\r\n\r\n\r\n";
+    let answers = vec![PONG, STREAM, ("PUB $JS.API.CONSUMER.INFO", standing), ("PUB $JS.API.CONSUMER.MSG", next)];
+    let address = server(INFO, answers);
+    let settings = testing::settings(&[("address", address.as_str()), ("durable", "c")]).unwrap();
+    let mut durable = Durable::open("S", "p", Start::Earliest, settings).unwrap();
+    assert_eq!(durable.waiting(), None);
+    assert_eq!(durable.next(LIMITS).unwrap().0.len(), 1);
+    assert_eq!(durable.waiting(), Some(7 + 3 - 1));
 }
 
 #[test]

@@ -119,10 +119,7 @@ impl Client {
 
     /// Says who we are, where the spec grants a password. The host writes it: it is never here.
     fn login(&mut self, wire: &mut Wire, until: Instant) -> Result<()> {
-        let Ok(password) = Secret::named("password") else {
-            let wanted = "a `username` needs the secret `password`; grant it under `secrets`";
-            return if self.username.is_none() { Ok(()) } else { Err(Error::invalid_config(wanted)) };
-        };
+        let Some(password) = Secret::password(self.username.as_deref())? else { return Ok(()) };
         let (count, user) = match &self.username {
             None => (2, String::new()),
             Some(user) => (3, format!("${}\r\n{user}\r\n", user.len())),

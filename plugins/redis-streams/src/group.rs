@@ -11,7 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spout_guest::{Checkpoint, Deliveries, Error, Limits, Messages, Progress, Result, Start, StreamConsumer, now};
+use spout_guest::{
+    Checkpoint, Deliveries, Error, Limits, Messages, Progress, Result, Start, StreamConsumer, Waiting, now,
+};
 
 use crate::{
     client::{Client, Commands, Failed, PATIENCE},
@@ -22,7 +24,7 @@ use crate::{
     topic::Topic,
 };
 
-/// How often what a pattern matches, what can be claimed, and how far behind the group is are looked at.
+/// How often what a pattern matches and what can be claimed are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// What an entry is taken to have before one was seen.
 const ENTRY: usize = 512;
@@ -55,6 +57,8 @@ pub struct Group {
     /// What an entry has on average, as far as that was seen.
     average: usize,
     looked: Option<Instant>,
+    /// How many entries there are that were not returned.
+    behind: Waiting,
 }
 
 /// What is known of a stream.
@@ -214,14 +218,12 @@ impl Group {
 
     /// Looks now and then at what changes slowly.
     fn look(&mut self, until: Instant) -> Result<()> {
-        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
-            return Ok(());
+        if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+            self.learn(until)?;
+            self.claim(until)?;
+            self.looked = Some(now());
         }
-        self.learn(until)?;
-        self.claim(until)?;
-        self.measure(until)?;
-        self.looked = Some(now());
-        Ok(())
+        if self.behind.is_due() { self.measure(until) } else { Ok(()) }
     }
 
     fn too_large(&self) -> Error {
@@ -299,6 +301,7 @@ impl StreamConsumer for Group {
             known: BTreeSet::new(),
             average: ENTRY,
             looked: None,
+            behind: Waiting::default(),
         })
     }
 
@@ -318,9 +321,14 @@ impl StreamConsumer for Group {
             added.partition(0).id(format!("{} {key}", entry.id).as_bytes());
             self.returned.push((key, entry.id));
         }
+        self.behind.returned(messages.len());
         let more =
             !messages.is_empty() || !self.waiting.is_empty() || self.streams.values().any(|one| one.own.is_some());
         Ok((messages, if more { Progress::More } else { Progress::Idle }))
+    }
+
+    fn waiting(&self) -> Option<u64> {
+        self.behind.count()
     }
 
     fn checkpoint(&mut self) -> Result<Checkpoint> {

@@ -171,7 +171,7 @@ fn a_group_reads_its_own_entries_first_and_acknowledges_after_the_commit() {
     network.peer(ADDRESS, server(answers));
     let mut group = group(&[]);
     let (first, _) = group.next(LIMITS).unwrap();
-    assert_eq!(ids(&first), ["1-0", "2-0"]);
+    assert_eq!((ids(&first), group.waiting()), (vec!["1-0".to_owned(), "2-0".into()], Some(5)));
     let checkpoint = group.checkpoint().unwrap();
     let (end, progress) = group.next(LIMITS).unwrap();
     assert_eq!((end.len(), progress), (0, Progress::Idle));
@@ -187,6 +187,30 @@ fn a_group_reads_its_own_entries_first_and_acknowledges_after_the_commit() {
     assert!(heard.contains("XACK\r\n$1\r\ns\r\n$1\r\ng\r\n$3\r\n1-0\r\n$3\r\n2-0\r\n"), "{heard}");
     assert!(!heard.contains("XGROUP") && heard.contains("$5\r\nspout\r\n"), "{heard}");
     assert!(testing::take_metrics().contains(&("behind".to_owned(), 5.0)));
+}
+
+#[test]
+fn a_group_is_behind_by_what_it_was_not_given_and_what_nobody_returned() {
+    let standing = |lag: &str, delivered: &str| {
+        let head = "*1\r\n*8\r\n+name\r\n+g\r\n+pending\r\n:2\r\n+lag\r\n";
+        format!("{head}{lag}\r\n+last-delivered-id\r\n+{delivered}\r\n").into_bytes()
+    };
+    let stream = || info(9, "9-0", 9, "1-0", "9-0");
+    for (answers, behind) in [
+        (vec![standing(":5", "4-0")], Some(7)),
+        // A server that has lost count says how far it is all the same.
+        (vec![standing("$-1", "9-0"), stream()], Some(2)),
+        (vec![standing("$-1", "8-0"), stream()], None),
+        (vec![b"-ERR no such key\r\n".to_vec()], Some(0)),
+        (vec![b"-NOPERM no\r\n".to_vec()], None),
+    ] {
+        let network = Network::new();
+        let asked = answers.into_iter().map(|answer| ("XINFO", answer));
+        network.peer(ADDRESS, server(asked.chain([("XREADGROUP", entries(&[]))]).collect()));
+        let mut group = group(&[]);
+        group.next(LIMITS).unwrap();
+        assert_eq!(group.waiting(), behind);
+    }
 }
 
 #[test]

@@ -78,6 +78,20 @@ impl Secret {
         Ok(Self { inner: sys::Secret::named(name)? })
     }
 
+    /// The secret `password`, if the spec grants it; a `user` of the settings needs it.
+    ///
+    /// # Errors
+    /// If there is a user without it.
+    pub fn password(user: Option<&str>) -> Result<Option<Self>> {
+        match (Self::named("password"), user) {
+            (Ok(password), _) => Ok(Some(password)),
+            (Err(_), None) => Ok(None),
+            (Err(_), Some(_)) => {
+                Err(crate::Error::invalid_config("a `username` needs the secret `password`; grant it under `secrets`"))
+            }
+        }
+    }
+
     /// How many bytes it has.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -6,6 +6,8 @@ mod conformance;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod network;
 #[cfg(not(target_arch = "wasm32"))]
+mod pieces;
+#[cfg(not(target_arch = "wasm32"))]
 mod reading;
 #[cfg(not(target_arch = "wasm32"))]
 mod recorded;
@@ -22,6 +24,7 @@ use serde::de::DeserializeOwned;
 pub use self::{
     conformance::conformance,
     network::{Network, Peer},
+    pieces::in_pieces,
     reading::{fetch, read_all, serve},
     recorded::{Spoilt, spoilt},
     repo::{Repo, transform},

@@ -40,4 +40,13 @@ impl Random {
     pub fn pick<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
         list[self.below(list.len())]
     }
+
+    /// Changes up to four of the bytes, and may cut off two thirds of them.
+    pub fn spoil(&mut self, bytes: &mut Vec<u8>) {
+        for _ in 0..1 + self.below(4) {
+            let (at, byte) = (self.below(bytes.len()), self.byte());
+            bytes[at] = byte;
+        }
+        bytes.truncate(bytes.len() - self.below(3) * self.below(bytes.len()) / 3);
+    }
 }

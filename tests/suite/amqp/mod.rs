@@ -5,16 +5,10 @@ mod streams;
 
 use std::{
     path::Path,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread,
-    time::Duration,
+    sync::{Arc, Mutex},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use rand::{SeedableRng as _, rngs::StdRng};
 use spout_tests::{
     Site,
     proxy::{Proxy, Trick},
@@ -61,74 +55,49 @@ fn queues_and_streams_are_read_once_over_kills_of_both_and_everything_else_is_sa
 
 /// Kills the hosts of a queue and of a stream, and the server that has both, while messages come to both.
 fn kills(queue: &Site, server: Server, load: endure::Load) -> Result<()> {
-    let endure::Load { messages: total, kills } = load;
-    let seed = std::env::var("SPOUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
-    println!("seed {seed}; SPOUT_SEED={seed} repeats it");
-    let (mut dice, address, stream) = (StdRng::seed_from_u64(seed), server.node.address(), Site::new()?);
+    let (total, address, stream) = (load.messages, server.node.address(), Site::new()?);
     queue.write("spec.yaml", spec(&address, "q", ""))?;
     stream.write("spec.yaml", streams::spec(&address, "s", ""))?;
     let server = Arc::new(Mutex::new(server));
-    let (allowed, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-    let writer = {
-        let (server, allowed, stop, address) =
-            (Arc::clone(&server), Arc::clone(&allowed), Arc::clone(&stop), address.clone());
-        thread::spawn(move || -> Result<()> {
-            let mut written = 0;
-            while written < total && !stop.load(Ordering::SeqCst) {
-                let to = allowed.load(Ordering::SeqCst).min(written + 1000);
-                if to > written {
-                    // The server runs as long as this is held, and has all of it afterwards.
-                    let _held = server.lock().map_err(|_| anyhow::anyhow!("the server is gone"))?;
-                    for name in ["q", "s"] {
-                        Client::until_there(&address, name)?.publish(name, written, to)?;
-                    }
-                    written = to;
-                }
-                thread::park_timeout(Duration::from_millis(2));
-            }
-            Ok(())
-        })
-    };
-    let rounds = |dice: &mut StdRng| -> Result<()> {
-        for round in 1..=kills {
-            allowed.store(total * round / (kills + 1), Ordering::SeqCst);
-            let mut hosts = [queue.start(&["run", "spec.yaml"])?, stream.start(&["run", "spec.yaml"])?];
-            for host in &mut hosts {
-                host.wait_for("committed")?.context("a commit in this round")?;
-                if round % 2 == 1 {
-                    // Before it acknowledges what it has committed, so that it is sent again.
-                    host.child.kill()?;
-                }
-            }
-            endure::wait(dice, 100);
-            let mut server = server.lock().map_err(|_| anyhow::anyhow!("the server is gone"))?;
-            server.node.kill()?;
-            server.node.again()?;
-            drop(server);
-            for mut host in hosts {
-                endure::wait(dice, 300);
-                host.child.kill()?;
-                host.end()?;
+    let (held, to) = (Arc::clone(&server), address.clone());
+    let write = move |from: u64, until: u64| {
+        if until > from {
+            // The server runs as long as this is held, and has all of it afterwards.
+            let _held = held.lock().map_err(|_| anyhow::anyhow!("the server is gone"))?;
+            for name in ["q", "s"] {
+                Client::until_there(&to, name)?.publish(name, from, until)?;
             }
         }
-        Ok(())
+        Ok(Some(until))
     };
-    let killed = rounds(&mut dice);
-    allowed.store(total, Ordering::SeqCst);
-    stop.store(killed.is_err(), Ordering::SeqCst);
-    let written = writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?;
-    written?;
-    killed?;
+    endure::paced(load, write, |round, dice| {
+        let mut hosts = [queue.start(&["run", "spec.yaml"])?, stream.start(&["run", "spec.yaml"])?];
+        for host in &mut hosts {
+            host.wait_for("committed")?.context("a commit in this round")?;
+            if round % 2 == 1 {
+                // Before it acknowledges what it has committed, so that it is sent again.
+                host.child.kill()?;
+            }
+        }
+        endure::wait(dice, 100);
+        let mut server = server.lock().map_err(|_| anyhow::anyhow!("the server is gone"))?;
+        server.node.kill()?;
+        server.node.again()?;
+        drop(server);
+        for mut host in hosts {
+            endure::wait(dice, 300);
+            host.child.kill()?;
+            host.end()?;
+        }
+        Ok(())
+    })?;
     for site in [queue, &stream] {
-        let before = site.number("select count(*) from lines", None)?;
-        ensure!(before > 0 && before < total, "{before} rows before the last run: the kills proved nothing");
+        endure::partly(site, total)?;
     }
-    queue.ok(&["run", "spec.yaml", "--until", "idle"])?;
-    endure::each_once(queue, total)?;
+    endure::complete(queue, total)?;
     let left = Client::patiently(&address)?.ready("q")?;
     ensure!(left == 0, "{left} messages are left");
-    let again = format!("{:?}", queue.json(&["list", "commit", "lines"])?);
-    ensure!(again.contains("dedupe"), "nothing was sent again: the test proves nothing");
+    endure::sent_again(queue)?;
     queue.ok(&["fsck"])?;
     endure::complete(&stream, total)?;
     stream.ok(&["fsck"]).map(drop)
@@ -146,6 +115,11 @@ fn others(address: &str, client: &mut Client) -> Result<()> {
     client.publish("r", 0, 1000)?;
     let test = ["plugin", "test", "amqp", "--stream", "--topic", "r", "--net", address];
     site.ok(&[&test[..], &["--settings", &format!("address={address}")]].concat())?;
+    client.create("w", "classic")?;
+    client.publish("w", 0, 1000)?;
+    let behind = Site::new()?;
+    endure::lags(&behind, &spec(address, "w", ", prefetch: 100"), 900)?;
+    endure::each_once(&behind, 1000)?;
     client.create("p", "classic")?;
     client.publish("p", 0, 1000)?;
     let tricks = vec![
@@ -157,14 +131,8 @@ fn others(address: &str, client: &mut Client) -> Result<()> {
     ];
     let count = tricks.len();
     let proxy = Proxy::start(address.to_owned(), tricks)?;
-    let endpoint = |settings: &str, grants: &str| {
-        spec("broker", "p", settings).replace(
-            "{net: [\"broker\"]}",
-            &format!("{{endpoints: {{broker: {{address: \"{}\"}}}}{grants}}}", proxy.address()),
-        )
-    };
     let password = ", secrets: {password: {env: SPOUT_TEST_PASSWORD}}";
-    site.write("spec.yaml", endpoint(", username: guest", password))?;
+    site.write("spec.yaml", endure::through(&spec("broker", "p", ", username: guest"), &proxy.address(), password))?;
     site.environment = vec![("SPOUT_TEST_PASSWORD", "guest".into())];
     site.ok(&run)?;
     endure::each_once(&site, 1000)?;

@@ -1,4 +1,5 @@
-//! A queue that is acknowledged: `NEXT COUNT` is answered with a number of lines, each `TAG ID PAYLOAD`, and `ACK TAG` with `ok`.
+//! A queue that is acknowledged: `NEXT COUNT` is answered with a number of lines, each `TAG ID PAYLOAD`, `LEFT 0` with how many
+//! messages are in it, and `ACK TAG` with `ok`.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -33,6 +34,8 @@ pub(crate) struct Queue {
     /// What was returned and is not acknowledged, in that order, and how many were before.
     delivered: Vec<String>,
     before: u64,
+    /// How many messages the queue has besides.
+    left: Option<u64>,
 }
 
 impl Queue {
@@ -59,7 +62,14 @@ impl StreamConsumer for Queue {
         let mut instance = String::new();
         connection.read_line(&mut instance)?;
         let instance = instance.trim_end().to_owned();
-        Ok(Self { connection, acknowledge: settings.acknowledge, instance, delivered: Vec::new(), before: 0 })
+        Ok(Self {
+            connection,
+            acknowledge: settings.acknowledge,
+            instance,
+            delivered: Vec::new(),
+            before: 0,
+            left: None,
+        })
     }
 
     fn next(&mut self, limits: Limits) -> Result<(Messages, Progress)> {
@@ -74,11 +84,16 @@ impl StreamConsumer for Queue {
                 self.delivered.push(tag.to_owned());
             }
         }
+        self.left = self.ask("LEFT 0")?.parse().ok();
         if messages.is_empty() {
             spout_guest::pause(Duration::from_millis(5));
             return Ok((messages, Progress::Idle));
         }
         Ok((messages, Progress::More))
+    }
+
+    fn waiting(&self) -> Option<u64> {
+        self.left
     }
 
     fn checkpoint(&mut self) -> Result<Checkpoint> {

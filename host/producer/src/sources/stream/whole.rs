@@ -32,6 +32,8 @@ pub(super) struct StreamFetcher {
     task: Task,
     found: Found,
     position: Position,
+    /// After what the source has, as far as it said so: offsets count messages.
+    end: Option<u64>,
     consumer: Option<Box<StreamConsumer>>,
     /// Where it says what is in the way.
     standings: Standings,
@@ -148,6 +150,7 @@ impl StreamFetcher {
             task,
             found,
             position,
+            end: None,
             consumer: None,
             standings,
             calling: false,
@@ -173,7 +176,8 @@ impl StreamFetcher {
         if room == 0 {
             // As many wait to be acknowledged as may: the commit that they wait for is on its way.
             let span = Span { partition, start: offset, next: self.position.clone() };
-            return Ok(Fetched { expects: true, ..Fetched::new(Messages::default(), span, Progress::Idle) });
+            let nothing = Fetched::new(Messages::default(), span, Progress::Idle);
+            return Ok(Fetched { expects: true, high_watermark: self.end, ..nothing });
         }
         let limits = FetchLimits {
             messages: self.spec.fetch.messages.min(most).min(room),
@@ -182,19 +186,24 @@ impl StreamFetcher {
         };
         let consumer = self.consumer().await?;
         let (messages, progress) = consumer.next(&limits).await?;
+        let brought = messages.len() as u64;
+        let high_watermark = consumer.waiting().map(|waiting| (offset + brought).saturating_add(waiting));
         if messages.is_empty() {
+            self.end = high_watermark;
             let span = Span { partition, start: offset, next: self.position.clone() };
-            return Ok(Fetched::new(messages, span, progress));
+            return Ok(Fetched { high_watermark, ..Fetched::new(messages, span, progress) });
         }
         let checkpoint = consumer.checkpoint().await?;
-        let brought = messages.len() as u64;
+        self.end = high_watermark;
         let Some(seen) = &mut self.seen else {
             let next = StreamToken::write(offset + brought, checkpoint, None);
-            return Ok(Fetched::new(messages, Span { partition, start: offset, next }, progress));
+            let span = Span { partition, start: offset, next };
+            return Ok(Fetched { high_watermark, ..Fetched::new(messages, span, progress) });
         };
         let messages = seen.take(messages, offset);
         let next = StreamToken::write(offset + brought, checkpoint, Some(seen));
-        let mut fetched = Fetched::new(messages, Span { partition, start: offset, next }, progress);
+        let span = Span { partition, start: offset, next };
+        let mut fetched = Fetched { high_watermark, ..Fetched::new(messages, span, progress) };
         let again = brought - fetched.messages.len() as u64;
         fetched.counts.messages += again;
         fetched.counts.filter(AGAIN, again);
