@@ -18,7 +18,7 @@ use serde_json::Value;
 use spout_tests::{Site, daemon::Daemon};
 
 /// Messages in CI, and how often host and server are killed meanwhile; those of `just soak`, which says `SPOUT_KILLS`.
-const USUAL: Load = Load { messages: 100_000, kills: 10 };
+const USUAL: Load = Load { messages: 200_000, kills: 10 };
 const SOAK: Load = Load { messages: 1_000_000, kills: 10 };
 /// How long a lag may take to go on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);

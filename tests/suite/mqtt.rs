@@ -266,7 +266,7 @@ fn kills(qos: u8, settings: &str, total: u64) -> Result<()> {
 
 #[test]
 fn every_message_is_there_once_over_kills_of_both() -> Result<()> {
-    kills(1, "", 100_000)
+    kills(1, "", endure::Load::now().messages)
 }
 
 #[test]

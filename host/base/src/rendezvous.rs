@@ -12,6 +12,9 @@ use std::{
 /// Names the directory, in the place of `XDG_RUNTIME_DIR`.
 const VARIABLE: &str = "SPOUT_RUNTIME";
 
+/// How the name of a socket that is answered ends.
+const SUFFIX: &str = ".sock";
+
 /// Where the sockets of this user are: below what `SPOUT_RUNTIME` names, or `XDG_RUNTIME_DIR`, or else in the directory for
 /// temporary files.
 #[must_use]
@@ -43,7 +46,7 @@ pub fn own(store: &str) -> io::Result<PathBuf> {
         _ => {}
     }
     check(&dir)?;
-    Ok(dir.join(format!("{}-{}.sock", digest(store), std::process::id())))
+    Ok(dir.join(format!("{}-{}{SUFFIX}", digest(store), std::process::id())))
 }
 
 /// Where other processes can be met about `store`; none where the directory is not ours alone.
@@ -55,7 +58,9 @@ pub fn others(store: &str) -> Vec<PathBuf> {
     }
     let begins = format!("{}-", digest(store));
     let ours = |path: &PathBuf| {
-        let named = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&begins));
+        // One that is being made has another ending.
+        let named = path.file_name().map(|name| name.to_string_lossy());
+        let named = named.is_some_and(|name| name.starts_with(&begins) && name.ends_with(SUFFIX));
         let about = fs::symlink_metadata(path);
         named && about.is_ok_and(|about| about.file_type().is_socket() && about.uid() == user())
     };
