@@ -32,8 +32,13 @@ impl Printer {
     }
 
     /// What says, once it is true, that this process is to end, so that who does not read counts as gone.
-    pub(super) fn ending(&self) -> Arc<AtomicBool> {
-        self.out.get_ref().ending()
+    pub(super) fn ending(&mut self) -> Arc<AtomicBool> {
+        self.out.get_mut().ending()
+    }
+
+    /// Whether the end is wanted.
+    pub(super) fn is_ending(&self) -> bool {
+        self.out.get_ref().is_ending()
     }
 
     /// From now on, who does not read for `longest` counts as gone.

@@ -332,7 +332,7 @@ impl Watch<'_> {
             if let (Err(gone), None) = (shown, &self.gone) {
                 // Whoever watched has gone away: commit what was taken, as for Ctrl-C. If that is what was waited for, it is heard next.
                 self.gone = Some(gone);
-                if !self.printer.ending().load(Ordering::SeqCst) {
+                if !self.printer.is_ending() {
                     self.stop();
                 }
             }
@@ -401,7 +401,7 @@ pub(super) struct Signals {
 
 impl Signals {
     /// Listens from now on. The first wish to stop is also one of `printer`, which may wait just then for somebody to read.
-    pub(super) fn new(printer: &Printer) -> Result<Self, Error> {
+    pub(super) fn new(printer: &mut Printer) -> Result<Self, Error> {
         let mut others = Self::listen()?;
         let ending: Arc<AtomicBool> = printer.ending();
         tokio::spawn(async move {

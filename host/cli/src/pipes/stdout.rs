@@ -16,7 +16,8 @@ use super::{AT_ONCE, PATIENCE, has_room};
 #[derive(Debug)]
 pub(crate) struct Ending<W> {
     into: W,
-    ending: Arc<AtomicBool>,
+    /// What says that the end is wanted, in a process that waits for signals; others end by them, whatever they write just then.
+    ending: Option<Arc<AtomicBool>>,
     /// How long who does not read is waited for, if there is an end to it.
     longest: Option<Duration>,
     /// Nobody reads, or ever will.
@@ -31,12 +32,17 @@ impl Ending<Stdout> {
 
 impl<W> Ending<W> {
     fn into(into: W) -> Self {
-        Self { into, ending: Arc::default(), longest: None, gone: false }
+        Self { into, ending: None, longest: None, gone: false }
     }
 
     /// What says, once it is true, that this process is to end: from then on who does not read counts as gone.
-    pub(crate) fn ending(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.ending)
+    pub(crate) fn ending(&mut self) -> Arc<AtomicBool> {
+        Arc::clone(self.ending.get_or_insert_default())
+    }
+
+    /// Whether the end is wanted.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.load(Ordering::SeqCst))
     }
 
     /// From now on, who does not read for `longest` counts as gone.
@@ -47,11 +53,15 @@ impl<W> Ending<W> {
 
 impl<W: Write + AsFd> Write for Ending<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.ending.is_none() {
+            return self.into.write(bytes);
+        }
         let mut waited = Duration::ZERO;
         while !self.gone {
-            let ending = self.ending.load(Ordering::SeqCst);
+            let ending = self.is_ending();
             if has_room(&self.into, PATIENCE)? {
-                return self.into.write(&bytes[..bytes.len().min(AT_ONCE)]);
+                // Past the buffer of standard output, which would add what it still has.
+                return Ok(rustix::io::write(&self.into, &bytes[..bytes.len().min(AT_ONCE)])?);
             }
             waited += PATIENCE;
             self.gone = ending || self.longest.is_some_and(|longest| waited >= longest);
@@ -60,7 +70,7 @@ impl<W: Write + AsFd> Write for Ending<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.into.flush()
+        if self.ending.is_none() { self.into.flush() } else { Ok(()) }
     }
 }
 
