@@ -89,7 +89,8 @@ impl Store {
     /// Opens the store at `url` to look at it: makes nothing.
     ///
     /// # Errors
-    /// Those of [`Store::open`] that reading can end with, and [`Error::NoStore`] if the directory is not there or nothing is at that place of the bucket.
+    /// Those of [`Store::open`] that reading can end with, and [`Error::NoStore`] if the directory is not there or nothing is at that
+    /// place of the bucket.
     pub async fn open_existing(url: &str) -> Result<Self, Error> {
         let objects = match StoreUrl::of(url)? {
             StoreUrl::Memory => Objects::memory(),
