@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "boundary.h"
+#include "kernels.h"
 #include "keyed.h"
 
 struct exports_spout_plugin_handler_node_t {
@@ -24,6 +25,8 @@ struct spout_rows {
   struct spout_column *columns;
   uint8_t answer;
   plugin_list_u8_t mask;
+  const spout_held *selected;
+  exports_spout_plugin_handler_list_named_column_t held;
 };
 
 __attribute__((weak)) bool spout_finish(void *self, spout_out *out) {
@@ -71,30 +74,41 @@ static int layout(uint8_t tag) {
   }
 }
 
-const spout_column *spout_column_of(spout_rows *rows, const char *name) {
-  for (struct spout_column *known = rows->columns; known; known = known->next)
-    if (strcmp(known->name, name) == 0) return known;
+/* The place of a column, and its field; NULL, and why, if there is none. */
+static const spout_plugin_types_field_t *field_of(spout_rows *rows, const char *name, uint32_t *index) {
   if (rows->schema.ptr == NULL) spout_plugin_data_method_batch_schema(rows->batch, &rows->schema);
-  uint32_t index = 0;
+  *index = 0;
   /* Fields are written in pre-order: the children of a column follow it. */
   for (size_t at = 0, open = 0; at < rows->schema.len; at++) {
-    spout_plugin_types_field_t *field = &rows->schema.ptr[at];
+    const spout_plugin_types_field_t *field = &rows->schema.ptr[at];
     bool top = open == 0;
     open += field->children - (top ? 0 : 1);
     if (!top) continue;
-    if (field->name.len == strlen(name) && memcmp(field->name.ptr, name, field->name.len) == 0) {
-      if (layout(field->type.tag) == 0) return spout_fail("column `%s` is of a type that plugins in C do not read", name);
-      struct spout_column *column = calloc(1, sizeof *column);
-      if (column == NULL) abort();
-      plugin_list_u32_t wanted = {&index, 1};
-      spout_plugin_data_method_batch_read(rows->batch, &wanted, &column->parts);
-      column->name = name, column->tag = field->type.tag;
-      column->next = rows->columns, rows->columns = column;
-      return column;
-    }
-    index++;
+    if (field->name.len == strlen(name) && memcmp(field->name.ptr, name, field->name.len) == 0) return field;
+    (*index)++;
   }
   return spout_fail("there is no column `%s`", name);
+}
+
+const spout_column *spout_column_of(spout_rows *rows, const char *name) {
+  for (struct spout_column *known = rows->columns; known; known = known->next)
+    if (strcmp(known->name, name) == 0) return known;
+  uint32_t index;
+  const spout_plugin_types_field_t *field = field_of(rows, name, &index);
+  if (field == NULL) return NULL;
+  if (layout(field->type.tag) == 0) return spout_fail("column `%s` is of a type that plugins in C do not read", name);
+  struct spout_column *column = calloc(1, sizeof *column);
+  if (column == NULL) abort();
+  plugin_list_u32_t wanted = {&index, 1};
+  spout_plugin_data_method_batch_read(rows->batch, &wanted, &column->parts);
+  column->name = name, column->tag = field->type.tag;
+  column->next = rows->columns, rows->columns = column;
+  return column;
+}
+
+spout_held *spout_hold(spout_rows *rows, const char *name) {
+  uint32_t index;
+  return field_of(rows, name, &index) ? spout_held_of(rows->batch, index) : NULL;
 }
 
 static bool bit(const uint8_t *bits, size_t at) { return bits[at / 8] >> at % 8 & 1; }
@@ -151,6 +165,22 @@ void spout_keep_all(spout_rows *rows) { rows->answer = EXPORTS_SPOUT_PLUGIN_HAND
 void spout_add_columns(spout_rows *rows) { rows->answer = EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_WITH_COLUMNS; }
 
 void spout_new_rows(spout_rows *rows) { rows->answer = EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_FRESH; }
+
+bool spout_select(spout_rows *rows, const spout_held *column) {
+  rows->answer = EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_SELECTED;
+  rows->selected = column;
+  return column != NULL;
+}
+
+bool spout_add_held(spout_rows *rows, const char *name, const spout_held *column) {
+  if (column == NULL) return false;
+  rows->answer = EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_WITH_HELD;
+  exports_spout_plugin_handler_list_named_column_t *held = &rows->held;
+  held->ptr = realloc(held->ptr, (held->len + 1) * sizeof *held->ptr);
+  if (held->ptr == NULL) abort();
+  held->ptr[held->len++] = (exports_spout_plugin_handler_named_column_t){spout_owned(name), spout_held_give(column)};
+  return true;
+}
 
 static void table(exports_spout_plugin_handler_node_t *node, spout_out *out, exports_spout_plugin_handler_table_t *table) {
   table->schema.is_some = !node->told;
@@ -216,18 +246,25 @@ bool exports_spout_plugin_handler_method_node_process(exports_spout_plugin_handl
   spout_plugin_data_batch_drop_borrow(input);
   ret->is_some = true;
   ret->val.tag = rows.answer;
-  bool masked = rows.answer == EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_MASKED;
-  bool made = !masked && rows.answer != EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_ALL;
-  if (sound && masked)
+  bool masked = sound && rows.answer == EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_MASKED;
+  bool held = sound && rows.answer == EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_WITH_HELD;
+  bool made = sound && (rows.answer == EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_WITH_COLUMNS || rows.answer == EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_FRESH);
+  if (masked)
     ret->val.val.masked = rows.mask;
   else
     free(rows.mask.ptr);
-  if (sound && made)
+  if (held)
+    ret->val.val.with_held = rows.held;
+  else
+    exports_spout_plugin_handler_list_named_column_free(&rows.held);
+  if (made)
     table(self, &out, &ret->val.val.fresh);
   else
     drop(&out);
+  if (sound && rows.answer == EXPORTS_SPOUT_PLUGIN_HANDLER_ROWS_SELECTED) ret->val.val.selected = spout_held_give(rows.selected);
   spout_state_release();
-  if (!sound) spout_error(err, SPOUT_PLUGIN_TYPES_ERROR_FATAL, "handler");
+  if (!sound) spout_error(err, SPOUT_PLUGIN_TYPES_ERROR_FATAL, spout_held_code("handler"));
+  spout_held_release();
   return sound;
 }
 

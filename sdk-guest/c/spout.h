@@ -60,6 +60,39 @@ void spout_keep_all(spout_rows *rows);
 void spout_add_columns(spout_rows *rows);
 void spout_new_rows(spout_rows *rows);
 
+/* Kernels of the host over columns of a call, which stay there: no value is copied, whatever the type. Each makes a column of as many
+   rows. Null stays null, unless it says otherwise. What cannot be computed is NULL, and the call fails with what the host says of it;
+   NULL given is NULL, so that calls nest. Columns are freed when the handler returns. */
+typedef struct spout_held spout_held;
+spout_held *spout_hold(spout_rows *rows, const char *name);
+typedef enum { SPOUT_EQUAL, SPOUT_NOT_EQUAL, SPOUT_LESS, SPOUT_LESS_OR_EQUAL, SPOUT_GREATER, SPOUT_GREATER_OR_EQUAL } spout_comparison;
+/* Booleans. Numbers are compared exactly, whatever their types; floats in the total order of IEEE 754, NaN last; times, dates and decimals
+   with texts as in JSON. */
+spout_held *spout_compare_bool(const spout_held *column, spout_comparison how, bool than);
+spout_held *spout_compare_int(const spout_held *column, spout_comparison how, int64_t than);
+spout_held *spout_compare_float(const spout_held *column, spout_comparison how, double than);
+spout_held *spout_compare_text(const spout_held *column, spout_comparison how, spout_text than);
+spout_held *spout_compare_bytes(const spout_held *column, spout_comparison how, spout_text than);
+spout_held *spout_compare_columns(const spout_held *column, spout_comparison how, const spout_held *other);
+spout_held *spout_nulls(const spout_held *column); /* Whether each is null: booleans without a null. */
+/* Booleans of booleans, after Kleene as in SQL. */
+spout_held *spout_both(const spout_held *column, const spout_held *other);
+spout_held *spout_either(const spout_held *column, const spout_held *other);
+spout_held *spout_negate(const spout_held *column);
+/* Of texts: whether each has a match of this regular expression, in the syntax of the crate `regex`; each match replaced, `$1` being a
+   group; each character but the first and the last so many replaced by the character `by`, all of them where there are no more. */
+spout_held *spout_matches(const spout_held *column, const char *pattern);
+spout_held *spout_replace(const spout_held *column, const char *pattern, const char *by);
+spout_held *spout_mask(const spout_held *column, uint32_t first, uint32_t last, uint32_t by);
+/* The SHA-256 of `salt` and each text, or bytes, behind it, in hexadecimal digits. */
+spout_held *spout_hashed(const spout_held *column, spout_text salt);
+/* As another type, named as in a spec: `int64`, `timestamp(ms, UTC)`. */
+spout_held *spout_cast(const spout_held *column, const char *to);
+/* The answer of a handler: rows for which a column of booleans is true; or all rows with columns added or replaced, each by a call. False
+   where the column is NULL: `return spout_select(rows, spout_matches(spout_hold(rows, "host"), "^www"));`. */
+bool spout_select(spout_rows *rows, const spout_held *column);
+bool spout_add_held(spout_rows *rows, const char *name, const spout_held *column);
+
 /* Keyed state of a handler, held by the host: a sorted map from bytes to bytes, of which a commit stores what changed. A call costs
    far more than a key, so each takes many. What they return is valid until the next of them, or until the handler returns.
 

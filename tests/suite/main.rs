@@ -36,6 +36,7 @@ mod http_poll;
 mod json_core;
 mod kafka;
 mod kafka_trouble;
+mod kernels;
 mod kinesis;
 mod lookups;
 mod managed;

@@ -38,4 +38,4 @@ class AtLeast(Handler):
         least: Annotated[int, "Smallest value that passes."]
 
     def process(self, rows):
-        return [value is not None and value >= self.settings.least for value in rows[self.settings.column]]
+        return rows.held(self.settings.column) >= self.settings.least

@@ -4,6 +4,7 @@ from spout import Rows
 from spout.columns import bits, decode
 from spout.state import State
 from spout_boundary import blobs, lower_parts, lower_schema, open_plugin, raise_schema, told, unblobs
+from spout_kernels import Held
 from wit_world.exports import handler
 from wit_world.imports import state
 
@@ -54,8 +55,11 @@ class Node(handler.Node):
             parts = input.read([list(types).index(name)])
             return decode(types[name], iter((node.length, node.nulls) for node in parts.nodes), iter(parts.buffers))
 
+        def hold(name):
+            return Held.of(input, list(types).index(name))
+
         with told():
-            answer = self.plugin.answer(Rows(input.rows(), types, read))
+            answer = self.plugin.answer(Rows(input.rows(), types, read, hold))
         self.plugin.state.write_back()
         match answer and answer.case:
             case None:
@@ -70,6 +74,10 @@ class Node(handler.Node):
                 return handler.Rows_WithColumns(self.table(*answer.value))
             case "new":
                 return handler.Rows_Fresh(self.table(*answer.value))
+            case "selected":
+                return handler.Rows_Selected(answer.value.give())
+            case "hold":
+                return handler.Rows_WithHeld([handler.NamedColumn(name, own.give()) for name, own in answer.value])
 
     def tick(self, watermark_ms):
         with told():

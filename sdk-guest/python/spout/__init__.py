@@ -9,13 +9,14 @@ from .driven import Commit, File, Pfs, Spout, Writer
 from .errors import ConfigError, EndOfStream, Fatal, Fault, OutOfRange, Retriable
 from .handler import Handler, Rows, add, new, take
 from .host import draining, log, metrics, pause
+from .kernels import Column
 from .message import Message, Position
 from .network import Connection, Secret
 from .source import Fetched, Limits, Partition, Source, Stream
 from .transformer import InputFile, Output, Transformer
 
 __all__ = [
-    "Commit", "ConfigError", "Connection", "Decoder", "EndOfStream", "Fatal", "Fault", "Fetched", "File", "Handler", "InputFile", "Limits",
-    "Message", "OutOfRange", "Output", "Partition", "Pfs", "Position", "Retriable", "Rows", "Secret", "Source", "Spout", "Stream", "Transformer",
-    "Writer", "add", "draining", "log", "metrics", "new", "pause", "take",
+    "Column", "Commit", "ConfigError", "Connection", "Decoder", "EndOfStream", "Fatal", "Fault", "Fetched", "File", "Handler",
+    "InputFile", "Limits", "Message", "OutOfRange", "Output", "Partition", "Pfs", "Position", "Retriable", "Rows", "Secret",
+    "Source", "Spout", "Stream", "Transformer", "Writer", "add", "draining", "log", "metrics", "new", "pause", "take",
 ]

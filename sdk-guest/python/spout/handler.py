@@ -2,15 +2,16 @@
 
 from . import types
 from .errors import ConfigError
+from .kernels import Column
 from .plugin import Plugin
 
 
 class Rows:
     """The rows of a call. `rows["size"]` is a column as a list; only the columns that are asked for are copied."""
 
-    def __init__(self, count, columns, read):
-        """`columns` are the types by name; `read` gives the stored values of one."""
-        self._count, self.columns, self._read, self._known = count, columns, read, {}
+    def __init__(self, count, columns, read, hold):
+        """`columns` are the types by name; `read` gives the stored values of one, `hold` the column where it is."""
+        self._count, self.columns, self._read, self._hold, self._known = count, columns, read, hold, {}
 
     def __len__(self):
         return self._count
@@ -18,9 +19,17 @@ class Rows:
     def __contains__(self, name):
         return name in self.columns
 
-    def __getitem__(self, name):
+    def held(self, name):
+        """The column where the host holds it, for `spout.kernels`; nothing is copied."""
+        return Column(self._hold(self._sure(name)))
+
+    def _sure(self, name):
         if name not in self.columns:
             raise ConfigError(f"there is no column `{name}`; there are {', '.join(self.columns)}")
+        return name
+
+    def __getitem__(self, name):
+        self._sure(name)
         if name not in self._known:
             kind = self.columns[name]
             self._known[name] = [types.python(kind, value) for value in self._read(name)]
@@ -40,8 +49,12 @@ def take(indices):
 
 
 def add(**columns):
-    """All rows, with these columns added or replaced; their types are in the handler's `columns`."""
-    return Answer("add", columns)
+    """All rows, with these columns added or replaced: lists, whose types are in the handler's `columns`; or columns that the host holds,
+    which have their types."""
+    held = sum(isinstance(column, Column) for column in columns.values())
+    if held in (0, len(columns)):
+        return Answer("hold" if held else "add", columns)
+    raise ValueError("some of these columns are lists and some are the host's; `cast` and lists do not mix")
 
 
 def new(rows):
@@ -62,7 +75,8 @@ class Handler(Plugin):
     state = None
 
     def process(self, rows):
-        """Which rows go on: True for all, a list of one truth a row, `take`, `add` or `new`; None or False for none."""
+        """Which rows go on: True for all, a list of one truth a row, a column of booleans that the host holds, `take`, `add` or `new`;
+        None or False for none."""
         raise NotImplementedError
 
     def tick(self, watermark_ms):
@@ -90,7 +104,11 @@ class Handler(Plugin):
             return None
         if answer is True or answer is rows:
             return Answer("all")
+        if isinstance(answer, Column):
+            return Answer("selected", answer._own)
         if isinstance(answer, Answer):
+            if answer.case == "hold":
+                return Answer("hold", [(name, column._own) for name, column in answer.value.items()])
             if answer.case == "add":
                 return Answer("add", self._columns(answer.value, len(rows)))
             return Answer("new", self.stored(answer.value)) if answer.case == "new" else answer

@@ -2,6 +2,7 @@
 
 from . import types
 from .handler import Rows
+from .imitation import Imitation
 from .repo import Repo  # noqa: F401 (a spout under test has one)
 from .source import Limits
 from .state import Memory, State
@@ -31,7 +32,8 @@ def process(handler, columns, rows):
     """The rows that a handler passes on of `rows`, dicts of `columns`."""
     kinds = types.columns(columns)
     values = {name: [types.stored(kind, row.get(name)) for row in rows] for name, kind in kinds.items()}
-    answer = handler.answer(Rows(len(rows), kinds, values.__getitem__))
+    hold = lambda name: Imitation(types.python(kinds[name], value) for value in values[name])  # noqa: E731
+    answer = handler.answer(Rows(len(rows), kinds, values.__getitem__, hold))
     handler.state.write_back()
     match answer and answer.case:
         case None:
@@ -42,6 +44,10 @@ def process(handler, columns, rows):
             return [row for row, keep in zip(rows, answer.value) if keep]
         case "taken":
             return [rows[at] for at in answer.value]
+        case "selected":
+            return [row for row, keep in zip(rows, answer.value.truths()) if keep]
+        case "hold":
+            return [row | {name: own.values[at] for name, own in answer.value} for at, row in enumerate(rows)]
         case case:
             made = as_dicts(*answer.value)
             return [row | more for row, more in zip(rows, made)] if case == "add" else made

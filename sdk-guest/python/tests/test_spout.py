@@ -177,6 +177,57 @@ class Handlers(unittest.TestCase):
             testing.open(type("Count", (Count,), {"answers": "both"})).output({})
 
 
+class Kernels(unittest.TestCase):
+    COLUMNS = {"n": "int64", "x": "float64", "t": "utf8"}
+    ROWS = [{"n": 1, "x": -0.0, "t": "ann 12"}, {"n": None, "x": float("nan"), "t": "bob"}, {"n": 700, "x": 1.5, "t": None}]
+
+    def answered(self, answer, rows=ROWS):
+        class Asked(Handler):
+            def process(self, rows):
+                return answer(rows)
+
+        return testing.process(testing.open(Asked), self.COLUMNS, rows)
+
+    def test_rows_are_selected_by_what_kernels_say(self):
+        cases = [
+            (lambda rows: rows.held("n") >= 1, [0, 2]), (lambda rows: rows.held("n") != 1, [2]), (lambda rows: rows.held("x") < 0, [0]),
+            (lambda rows: rows.held("x") == 0.0, []), (lambda rows: rows.held("x") > 1e300, [1]), (lambda rows: rows.held("n").is_null(), [1]),
+            (lambda rows: rows.held("t").matches("[0-9]") | rows.held("t").is_null(), [0, 2]),
+            (lambda rows: ~(rows.held("n") > 1) & rows.held("t").matches("a"), [0]),
+            (lambda rows: (rows.held("n") > 1) | (rows.held("x") > 1), [1, 2]), (lambda rows: rows.held("n").cast("float64") > rows.held("x"), [0, 2]), (lambda rows: rows.held("n") > 0.5, [0, 2]),
+            (lambda rows: rows.held("n").cast("utf8") == "700", [2]), (lambda rows: [one for one in (rows.held("n") < 5).truths()], [0]),
+        ]
+        for at, (answer, expected) in enumerate(cases):
+            found = self.answered(answer)
+            self.assertEqual([row["t"] for row in found], [self.ROWS[row]["t"] for row in expected], at)
+
+    def test_columns_are_made_of_columns(self):
+        made = self.answered(lambda rows: add(
+            a=rows.held("t").mask(1, 1), b=rows.held("t").replace("([a-z])[a-z]+", "<$1>"), c=rows.held("t").hash(b"salt"),
+            n=rows.held("n").cast("utf8")))
+        hashed = "42a4d2045f2bfb06c9df8ff9ecbe781dfb0366befc0e93628ca14dd89baeeb55"
+        self.assertEqual([(row["a"], row["b"], row["n"]) for row in made], [("a****2", "<a> 12", "1"), ("b*b", "<b>", None), (None, None, "700")])
+        self.assertEqual(made[0]["c"], hashed)
+        self.assertEqual(self.answered(lambda rows: add(t=rows.held("t").mask(2, 1)), self.ROWS[1:2])[0]["t"], "***")
+
+    def test_what_means_nothing_is_refused(self):
+        for answer, code in [(lambda rows: rows.held("n").matches("a"), "kernel.type"), (lambda rows: rows.held("t").matches("("), "kernel.pattern"),
+                             (lambda rows: rows.held("n") == "1", "kernel.type"), (lambda rows: rows.held("n") == rows.held("x"), "kernel.type"),
+                             (lambda rows: rows.held("x") < (1 << 53) + 1, "kernel.value"), (lambda rows: add(n=rows.held("t").cast("int64")), "kernel.value"),
+                             (lambda rows: add(n=rows.held("n").cast("int8")), "kernel.value"), (lambda rows: ~rows.held("n"), "kernel.type")]:
+            with self.assertRaises(Fatal) as caught:
+                self.answered(answer)
+            self.assertEqual(caught.exception.code, code)
+        for answer in (lambda rows: rows.held("n") > 1 and True, lambda rows: rows.held("n") == None, lambda rows: rows.held("n") & True):  # noqa: E711
+            with self.assertRaises(TypeError):
+                self.answered(answer)
+        for answer in (lambda rows: rows.held("n") > 1 << 63, lambda rows: add(n=rows.held("n"), m=[1, 2, 3])):
+            with self.assertRaises(ValueError):
+                self.answered(answer)
+        with self.assertRaises(ConfigError):
+            self.answered(lambda rows: rows.held("nothing"))
+
+
 class Mistakes(unittest.TestCase):
     def test_a_mistake_is_told_with_the_lines_of_its_author_alone(self):
         for text, parts in [("import nothing_there\n", ["plugin.py\", line 1", "No module named 'nothing_there'"]),

@@ -76,7 +76,7 @@ pub(super) fn compile(dir: &Path, place: &Path, cache: &Path) -> Result<Artifact
     };
     let (mut objects, mut sources) = (Vec::new(), Vec::new());
     let glue = match project.kind {
-        Kind::Handler => Some(("handler", &["handler.c", "keyed.c"][..])),
+        Kind::Handler => Some(("handler", &["handler.c", "kernels.c", "keyed.c"][..])),
         Kind::Decoder => Some(("decoder", &["decoder.c"][..])),
         Kind::Source => Some(("source", &["source.c", "messages.c", "network.c"][..])),
         Kind::Stream => Some(("stream", &["stream.c", "messages.c", "network.c"][..])),
