@@ -268,6 +268,12 @@ fn rows_that_a_handler_cannot_bear_and_late_ones_go_where_the_spec_says() -> Res
         let late_rows = stopped.pointer("/late/once").and_then(Value::as_u64).unwrap_or_default();
         let found = [count("rows"), count("dead_letters"), count("dropped"), late_rows];
         ensure!(found == counts, "{late}, {errors}: {stopped}");
+        // What was set aside is no row of the table, and has tables of its own.
+        let rows = site.number("select count(*) from f", None)?;
+        ensure!(rows == counts[0], "{late}, {errors}: {rows} rows");
+        if late == "side" {
+            ensure!(site.number("select count(*) from f_late_once", None)? == late_rows, "late rows are a table");
+        }
         let all = site.json(&["list", "file", "f@master", "-r"])?;
         Ok(all.iter().filter_map(|file| Some(file.get("path")?.as_str()?.to_owned())).collect())
     };

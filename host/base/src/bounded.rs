@@ -36,6 +36,14 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     whole(file, most)
 }
 
+/// Bytes that were read, as text.
+///
+/// # Errors
+/// They are not UTF-8.
+pub fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
 /// Opens it without waiting for whoever may be at its other end.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK.bits();

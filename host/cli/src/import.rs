@@ -1,11 +1,15 @@
 //! `spout import`: specs of other systems in the words of this one.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
-use spout_spec::foreign::{self, Imported, Remark};
+use spout_base::bounded;
+use spout_spec::{
+    MAX_BYTES,
+    foreign::{self, Imported, Remark},
+};
 
 use super::{
     Global,
@@ -84,7 +88,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 impl Source {
     fn text(&self) -> Result<String, Error> {
-        fs::read_to_string(&self.file).map_err(|source| Error::ReadFile { path: self.file.clone(), source })
+        let text = bounded::read(&self.file, MAX_BYTES).and_then(bounded::text);
+        text.map_err(|source| Error::ReadFile { path: self.file.clone(), source })
     }
 
     fn write(&self, Imported { spec, remarks }: Imported, printer: &mut Printer) -> Result<()> {

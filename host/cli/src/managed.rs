@@ -1,13 +1,12 @@
 //! Pipelines that a store has by name: what the verbs `create`, `update`, `start`, `stop`, `delete`, `list` and `logs` do with them.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use futures::StreamExt as _;
 use spout_api::{LogLine, PipelineLine, Pipelines as _, PipelinesChanged, SpecText};
+use spout_base::bounded;
+use spout_spec::MAX_BYTES;
 
 use super::{
     Global,
@@ -90,7 +89,7 @@ fn read(files: &[PathBuf]) -> Result<Vec<SpecText>, Error> {
 /// The text of a file, with the directory where its relative paths start.
 pub(super) fn read_one(file: &Path) -> Result<SpecText, Error> {
     let unreadable = |source| Error::ReadFile { path: file.to_owned(), source };
-    let text = fs::read_to_string(file).map_err(unreadable)?;
+    let text = bounded::read(file, MAX_BYTES).and_then(bounded::text).map_err(unreadable)?;
     let absolute = std::path::absolute(file).map_err(unreadable)?;
     let base = absolute.parent().unwrap_or(Path::new("/")).to_owned();
     Ok(SpecText { text, file: file.to_owned(), base })

@@ -178,6 +178,12 @@ pub fn pattern(text: &str) -> Result<GlobMatcher, Error> {
 /// Files that are read only where they are asked for: they are not what a pipeline was run for.
 const ASIDE: [&str; 3] = ["/dead-letter/", "/late/", DATUMS];
 
+/// Whether the file at `path` is one of those: a dead letter, a late row, or what was made of which file.
+#[must_use]
+pub fn is_aside(path: &str) -> bool {
+    ASIDE.iter().any(|aside| path.starts_with(aside))
+}
+
 /// Where the output of a pipeline that runs file by file says what was made of which file of its input.
 pub const DATUMS: &str = "/.datums/";
 
@@ -201,7 +207,7 @@ impl Selection {
     pub fn contains(&self, path: &str) -> bool {
         match &self.0 {
             Some(pattern) => pattern.is_match(path),
-            None => !ASIDE.iter().any(|aside| path.starts_with(aside)),
+            None => !is_aside(path),
         }
     }
 }

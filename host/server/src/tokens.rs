@@ -10,9 +10,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use spout_base::clock;
+use spout_base::{bounded, clock};
 
 use crate::Error;
+
+/// Most bytes of a file of tokens; one takes some 200.
+const LARGEST: u64 = 16 << 20;
 
 /// What a caller may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,8 +202,7 @@ impl Tokens {
         if let Some((_, kept)) = read.as_ref().filter(|(there, _)| *there == stamp) {
             return Ok(Arc::clone(kept));
         }
-        let text = fs::read_to_string(path).map_err(|error| wrong(path, error))?;
-        let kept = Arc::new(parse(path, &text)?);
+        let kept = Arc::new(parse(path, &written(path).map_err(|error| wrong(path, error))?)?);
         *read = Some((stamp, Arc::clone(&kept)));
         Ok(kept)
     }
@@ -263,7 +265,7 @@ impl Tokens {
         match &self.0 {
             Place::Memory(kept) => change(Arc::make_mut(&mut kept.lock().unwrap_or_else(PoisonError::into_inner))),
             Place::File { path, .. } => {
-                let mut kept = match fs::read_to_string(path) {
+                let mut kept = match written(path) {
                     Ok(text) => parse(path, &text)?,
                     Err(error) if error.kind() == ErrorKind::NotFound => Kept::default(),
                     Err(error) => return Err(wrong(path, error)),
@@ -287,6 +289,11 @@ impl fmt::Display for Tokens {
 
 fn wrong(path: &Path, why: impl fmt::Display) -> Error {
     Error::TokenFile { path: path.to_owned(), why: why.to_string() }
+}
+
+/// What a file of tokens says.
+fn written(path: &Path) -> std::io::Result<String> {
+    bounded::read_regular(path, LARGEST).and_then(bounded::text)
 }
 
 fn parse(path: &Path, text: &str) -> Result<Kept, Error> {

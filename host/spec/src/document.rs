@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Most bytes of one spec file.
-pub(super) const MAX_BYTES: u64 = 1 << 20;
+pub const MAX_BYTES: u64 = 1 << 20;
 /// Deepest nesting of lists and maps.
 const MAX_DEPTH: usize = 64;
 /// What one file may grow to, aliases written out: text bytes, and [`NODE_COST`] for every value.

@@ -42,6 +42,7 @@ mod test_spec;
 mod tests;
 
 pub use check::{all_handlers, together};
+pub use document::MAX_BYTES;
 pub use error::{Error, Place};
 pub use example::EXAMPLE;
 pub use load::{Loaded, documents, load, load_all, load_every, parse, parse_every, parse_within};

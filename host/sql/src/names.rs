@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use spout_base::near::did_you_mean;
-use spout_repo::{FileEntry, MASTER, Reference, Repo, Store, Tree};
+use spout_repo::{FileEntry, MASTER, Reference, Repo, Store, Tree, path::is_aside};
 
 use super::{Error, Verify, table::RepoTable};
 
@@ -42,11 +42,11 @@ pub(super) async fn find(
 
 /// That a commit has no rows because every message was set aside, if it is so.
 fn only_set_aside(reference: &Reference, tree: &Tree) -> Option<Error> {
-    let aside = || tables(tree).filter(|file| is_below(file, DEAD_LETTER));
-    let only = aside().count() > 0 && aside().count() == tables(tree).count();
-    only.then(|| Error::OnlyDeadLetters {
+    let only = tables(tree).all(|file| is_aside(&file.path));
+    let letters = || tables(tree).filter(|file| is_below(file, DEAD_LETTER));
+    (only && letters().count() > 0).then(|| Error::OnlyDeadLetters {
         reference: reference.to_string(),
-        letters: aside().filter_map(|file| file.rows).sum(),
+        letters: letters().filter_map(|file| file.rows).sum(),
         table: format!("{}_dead_letter", plain(&reference.repo)),
     })
 }
@@ -69,8 +69,8 @@ async fn open(
 /// Takes out the table files below a directory, without what was set aside unless that is asked for.
 pub(super) fn rows(tree: &mut Tree, below: Option<&str>) -> Vec<FileEntry> {
     let below = below.unwrap_or("/");
-    let set_aside = within(below, DEAD_LETTER);
-    tree.take(|file| is_table(file) && is_below(file, below) && (set_aside || !is_below(file, DEAD_LETTER)))
+    let set_aside = is_aside(&format!("{}/", below.trim_end_matches('/')));
+    tree.take(|file| is_table(file) && is_below(file, below) && (set_aside || !is_aside(&file.path)))
 }
 
 pub(super) fn unknown(name: &str, repos: &[String]) -> Error {

@@ -83,7 +83,7 @@ pub(crate) fn run(runtime: &Runtime, only: &[String]) -> Result<()> {
         let settings = vec![("address", address.clone()), ("value", "v".into())];
         let (topic, messages) = (keys.join(","), ENTRIES * STREAMS);
         let stream = Stream { plugin: "redis-streams", topic, address, messages, settings };
-        compare(runtime, &native, "redis-streams", &stream, &["redis"])?;
+        compare(runtime, &native, "redis-streams", &stream, &["redis", "redis-rs"])?;
     }
     Ok(())
 }

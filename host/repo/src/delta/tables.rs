@@ -9,6 +9,7 @@ use super::home::table_of;
 use crate::{
     error::Error,
     log::Commit,
+    path::is_aside,
     repo::Repo,
     tree::{FileEntry, Tree},
 };
@@ -58,11 +59,10 @@ impl Repo {
         schema: &Schema,
     ) -> Result<Option<Clash>, Error> {
         let tree = self.tree(commit).await?;
-        let set_aside = |path: &str| path.starts_with("/dead-letter/") || path.starts_with("/late/");
         let below = format!("{}/", directory.trim_end_matches('/'));
         let files = tree.files().filter(|file| {
             let path = file.path.as_str();
-            file.format.is_some() && path.starts_with(&below) && !set_aside(path) && replaced != Some(path)
+            file.format.is_some() && path.starts_with(&below) && !is_aside(path) && replaced != Some(path)
         });
         // Where rows do not go together already, nothing is made worse.
         let Ok(there) = tree.columns(files) else { return Ok(None) };
