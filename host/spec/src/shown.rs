@@ -61,16 +61,14 @@ enum Place {
 /// It is neither YAML nor JSON.
 pub fn shown(text: &str, path: &Path) -> Result<String, Error> {
     let mut nodes = document::read(text, path)?;
-    let mut secrets = Vec::new();
+    let mut secrets = Secrets::default();
     nodes.iter_mut().for_each(|node| hide(node, Place::Ours, &mut secrets));
-    if secrets.is_empty() {
+    if secrets.0.is_empty() {
         return Ok(text.to_owned());
     }
-    // What is within another one goes with it.
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    let written = secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN));
-    let same = document::read(&written, path).is_ok_and(|read| json(&read) == json(&nodes));
-    if same {
+    if let Some(written) = secrets.out_of(text)
+        && document::read(&written, path).is_ok_and(|read| json(&read) == json(&nodes))
+    {
         return Ok(written);
     }
     let texts: Vec<String> = nodes.iter().map(document::yaml).collect::<Result<_, _>>()?;
@@ -80,7 +78,43 @@ pub fn shown(text: &str, path: &Path) -> Result<String, Error> {
 /// `text` without the name and password of URLs in it.
 #[must_use]
 pub fn without_userinfo(text: &str) -> String {
-    userinfo(text).into_iter().fold(text.to_owned(), |text, secret| text.replace(&secret, HIDDEN))
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for rest in parts {
+        shown += "://";
+        match userinfo(rest) {
+            Some(user) => shown.extend([HIDDEN, rest.get(user.len()..).unwrap_or_default()]),
+            None => shown += rest,
+        }
+    }
+    shown
+}
+
+/// What is looked for in a text, and what is put in its place.
+#[derive(Debug, Default)]
+struct Secrets(Vec<(String, String)>);
+
+impl Secrets {
+    /// More of them are not looked for, nor shorter ones: they are in other words, too.
+    const MOST: usize = 64;
+    const SHORTEST: usize = 4;
+
+    fn add(&mut self, secret: &str, place: impl Fn(&str) -> String) {
+        if !secret.is_empty() && secret != HIDDEN {
+            self.0.push((place(secret), place(HIDDEN)));
+        }
+    }
+
+    /// `text` without them, unless that would take more out of it, or take long.
+    fn out_of(mut self, text: &str) -> Option<String> {
+        let sound = |secret: &str| secret.len() >= Self::SHORTEST && !HIDDEN.contains(secret);
+        if self.0.len() > Self::MOST || !self.0.iter().all(|(secret, _)| sound(secret)) {
+            return None;
+        }
+        // What is within another one goes with it.
+        self.0.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
+        Some(self.0.iter().fold(text.to_owned(), |text, (secret, hidden)| text.replace(secret, hidden)))
+    }
 }
 
 fn json(nodes: &[Node]) -> Vec<String> {
@@ -93,7 +127,7 @@ fn json(nodes: &[Node]) -> Vec<String> {
 }
 
 /// Hides values below `node`, and says which.
-fn hide(node: &mut Node, place: Place, secrets: &mut Vec<String>) {
+fn hide(node: &mut Node, place: Place, secrets: &mut Secrets) {
     match &mut node.tree {
         Tree::Map(entries) => {
             // As in a list of variables with names and values.
@@ -115,18 +149,24 @@ fn hide(node: &mut Node, place: Place, secrets: &mut Vec<String>) {
                 hide(node, if secret { Place::Secret } else { place }, secrets);
             }
         }
-        Tree::Text(text) if place == Place::Secret => put(text, None, secrets),
+        Tree::Text(text) if place == Place::Secret => {
+            secrets.add(text, str::to_owned);
+            HIDDEN.clone_into(text);
+        }
         Tree::Text(text) => {
-            userinfo(text).into_iter().for_each(|secret| put(text, Some(&secret), secrets));
+            for user in text.split("://").skip(1).filter_map(userinfo) {
+                secrets.add(user, |user| format!("://{user}@"));
+            }
+            *text = without_userinfo(text);
             let argument = text.split_once('=').filter(|(name, _)| place == Place::Arguments && sounds_secret(name));
-            if let Some(value) = argument.map(|(_, value)| value.to_owned()) {
-                put(text, Some(&value), secrets);
+            if let Some((name, value)) = argument {
+                secrets.add(value, |value| format!("{name}={value}"));
+                *text = format!("{name}={HIDDEN}");
             }
         }
         Tree::Number(_, written) if place == Place::Secret => {
-            let mut text = std::mem::take(written);
-            put(&mut text, None, secrets);
-            node.tree = Tree::Text(text);
+            secrets.add(written, str::to_owned);
+            node.tree = Tree::Text(HIDDEN.to_owned());
         }
         Tree::Number(..) | Tree::Bool(_) | Tree::Null => {}
     }
@@ -159,29 +199,17 @@ fn text_of(node: &Node) -> Option<&str> {
     if let Tree::Text(text) = &node.tree { Some(text) } else { None }
 }
 
-/// Takes `secret` out of a text, or all of it.
-fn put(text: &mut String, secret: Option<&str>, secrets: &mut Vec<String>) {
-    let secret = secret.unwrap_or(text.as_str()).to_owned();
-    if !secret.is_empty() && secret != HIDDEN {
-        *text = text.replace(&secret, HIDDEN);
-        secrets.push(secret);
-    }
-}
-
 fn sounds_secret(name: &str) -> bool {
     let plain: String = name.chars().filter(|letter| letter.is_alphanumeric()).collect();
     let plain = plain.to_ascii_lowercase();
     SECRET.iter().any(|part| plain.contains(part))
 }
 
-/// The names and passwords of URLs in a text.
-fn userinfo(text: &str) -> Vec<String> {
-    let authority = |rest: &str| {
-        let end = rest.find(|letter: char| letter.is_whitespace() || "/?#\"'`,".contains(letter)).unwrap_or(rest.len());
-        let (user, _) = rest.get(..end)?.rsplit_once('@')?;
-        (!user.is_empty() && user != HIDDEN).then(|| user.to_owned())
-    };
-    text.split("://").skip(1).filter_map(authority).collect()
+/// The name and password that stand before the host, in what follows `://`.
+fn userinfo(rest: &str) -> Option<&str> {
+    let end = rest.find(|letter: char| letter.is_whitespace() || "/?#\"'`,".contains(letter)).unwrap_or(rest.len());
+    let (user, _) = rest.get(..end)?.rsplit_once('@')?;
+    (!user.is_empty() && user != HIDDEN).then_some(user)
 }
 
 #[cfg(test)]
@@ -226,6 +254,16 @@ mod tests {
             let again = crate::shown(&text, Path::new("s.yaml")).unwrap();
             assert!(again.contains("KEY: (hidden)") || again.contains("KEY: \"(hidden)\""), "{again}");
         }
+    }
+
+    #[test]
+    fn what_takes_long_or_grows_is_not_tried() {
+        let users: Vec<String> = "(hidden)hidn".chars().map(|user| format!("http://{user}@h")).collect();
+        let text = show(&format!("pipeline: {{name: p}}\nurls: '{}'\n", users.join(" ").repeat(1000)));
+        assert!(text.len() < 300_000 && !text.contains("//d@"), "{} bytes", text.len());
+        let variables: Vec<String> = (0..1000).map(|number| format!("K{number}: s3cret-{number}")).collect();
+        let text = show(&format!("pipeline: {{name: p}}\nenv: {{{}}}\n", variables.join(", ")));
+        assert!(!text.contains("s3cret") && text.contains("K999"), "{text}");
     }
 
     #[test]
