@@ -21,7 +21,9 @@ mod error;
 mod files;
 #[cfg(test)]
 mod fuzz;
+mod graph;
 mod history;
+mod letters;
 mod local;
 mod marker;
 mod names;
@@ -58,11 +60,13 @@ pub use self::{
     encode::{Encoder, Format},
     error::Error,
     files::{Column, FileInfo, FileLine, Files, PieceLine, columns},
+    graph::{Drawing, Graph, GraphEdge, GraphNode, LOOKS_UP, NodeKind, SUBSCRIBES},
     history::{Kept, Squashed, Undone},
+    letters::{DeadLetters, table_of_letters},
     local::Local,
     marker::{MarkerInfo, OwnMarker, Seek, ShownMarker, Sought},
     names::{branch, branch_of, is_id, join, pair, within},
-    pipelines::{LogLine, PipelineLine, Pipelines, PipelinesChanged, SpecText},
+    pipelines::{LogLine, PipelineLine, Pipelines, PipelinesChanged, ShownSpec, SpecText},
     plugins::{KeptPlugin, PluginPut, PluginVersion, Plugins},
     problem::Problem,
     putting::{Body, Putting, unreadable},
@@ -70,7 +74,10 @@ pub use self::{
     rows::{Query, Rows},
     seeking::{Destination, MarkerBytes, Markers, SeekTo, SkipPast},
     split::{Split, SplitBy},
-    status::{Condition, LastCommit, PartitionState, PartitionStatus, Phase, Status},
+    status::{
+        CommitTimes, Condition, HandlerStatus, LastCommit, PartitionState, PartitionStatus, Phase, PluginUse,
+        QueueStatus, Status,
+    },
     table::{Import, Table},
     tables::Tables,
     tags::{NewTag, Tag, TagMade},
@@ -164,6 +171,8 @@ pub trait Api: Debug + Send + Sync {
     async fn diff(&self, new: &Reference, old: Option<&Reference>) -> Result<Differences>;
     /// The marker of a commit.
     async fn marker(&self, reference: &Reference) -> Result<MarkerInfo>;
+    /// How many messages of a commit and those before it were set aside, by reason, the commonest first; at most `limit` reasons.
+    async fn dead_letters(&self, reference: &Reference, limit: usize) -> Result<Vec<DeadLetters>>;
     /// The rows of a query.
     async fn sql(&self, query: &Query) -> Result<Rows>;
 

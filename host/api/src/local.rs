@@ -12,11 +12,11 @@ use spout_data::ByteSize;
 use spout_repo::{Collect, Collected, Commit, Compacted, PutMode, Reference, Repo as OpenRepo, Report, Store, Tree};
 
 use crate::{
-    Api, Branch, BranchInfo, BranchMade, ByteRange, Changes, Check, CommitInfo, Content, Deleted, Deletion,
-    Differences, Dropped, FileInfo, Files, Inspected, Kept, MarkerInfo, NewBranch, NewRepo, NewTag, Opened, Putting,
-    Query, Repo, RepoInfo, RepoMade, Result, Retention, Rows, Seek, Sought, Squashed, Started, Tables, Tag, TagMade,
-    TextFormat, Undone, branches, commits, content, convert, copying, deleting, diff, files, history, marker, putting,
-    repos, rows, tables, tags, upkeep,
+    Api, Branch, BranchInfo, BranchMade, ByteRange, Changes, Check, CommitInfo, Content, DeadLetters, Deleted,
+    Deletion, Differences, Dropped, FileInfo, Files, Inspected, Kept, MarkerInfo, NewBranch, NewRepo, NewTag, Opened,
+    Putting, Query, Repo, RepoInfo, RepoMade, Result, Retention, Rows, Seek, Sought, Squashed, Started, Tables, Tag,
+    TagMade, TextFormat, Undone, branches, commits, content, convert, copying, deleting, diff, files, history, letters,
+    marker, putting, repos, rows, tables, tags, upkeep,
 };
 
 /// How long the files of a commit that was named by its whole id are known without looking again.
@@ -243,6 +243,10 @@ impl Api for Local {
 
     async fn marker(&self, reference: &Reference) -> Result<MarkerInfo> {
         marker::show(&self.store, reference).await
+    }
+
+    async fn dead_letters(&self, reference: &Reference, limit: usize) -> Result<Vec<DeadLetters>> {
+        letters::dead_letters(self, reference, limit).await
     }
 
     async fn sql(&self, query: &Query) -> Result<Rows> {

@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Result, Status};
+use crate::{Condition, Graph, Result, Status};
 
 /// What can be asked about the pipelines of a store, or of a server that has one.
 ///
@@ -18,6 +18,13 @@ pub trait Pipelines: Debug + Send + Sync {
     async fn pipelines(&self) -> Result<Vec<PipelineLine>>;
     /// What one of them is doing, and how each of its partitions stands.
     async fn status(&self, name: &str) -> Result<Status>;
+    /// What it is made of, without secrets.
+    async fn spec(&self, name: &str) -> Result<ShownSpec>;
+    /// Who feeds whom, as specs and the newest commits say.
+    async fn graph(&self) -> Result<Graph>;
+    /// Makes a pipeline that gives the dead letters of one to its spec once more, into the repo `to` or that of its name with
+    /// `-replayed` behind it.
+    async fn replay_dead_letters(&self, name: &str, to: Option<&str>) -> Result<PipelinesChanged>;
     /// Makes pipelines that are not there yet; all of them or none.
     async fn create_pipelines(&self, specs: &[SpecText]) -> Result<PipelinesChanged>;
     /// Gives pipelines another spec; all of them or none. With `reprocess` they begin anew, from the first message of their
@@ -51,6 +58,16 @@ pub struct SpecText {
 
 fn unnamed() -> PathBuf {
     "spec.yaml".into()
+}
+
+/// What a pipeline is made of, as it was written. Values that may be secrets are hidden.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ShownSpec {
+    /// YAML or JSON, of this pipeline alone.
+    pub text: String,
+    /// The file that it is from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
 }
 
 /// What was done to pipelines.

@@ -46,6 +46,18 @@ pub struct Status {
     /// What its plugins have said of themselves since the start, by plugin and name.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub metrics: Map<String, Value>,
+    /// What passed through its handlers since the start, in the order of the chain.
+    #[serde(default)]
+    pub handlers: Vec<HandlerStatus>,
+    /// What its plugins use now, and have used since the start, by name.
+    #[serde(default)]
+    pub plugin_use: BTreeMap<String, PluginUse>,
+    /// What was fetched and not yet taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueStatus>,
+    /// How long commits took, in milliseconds from the cut until they were durable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_ms: Option<CommitTimes>,
     /// Offsets between what was fetched and what the sources have, over all partitions; none where one does not say so.
     #[serde(default)]
     pub lag: Option<u64>,
@@ -74,6 +86,67 @@ pub struct LastCommit {
     pub reason: String,
     /// What became of its messages.
     pub counts: Map<String, Value>,
+}
+
+/// What passed through a handler. A row that is read again after trouble is counted again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HandlerStatus {
+    /// What it is: its word in a spec.
+    pub handler: String,
+    /// Its id, as in counts.
+    pub id: String,
+    /// Rows that it was given.
+    pub rows_in: u64,
+    /// Rows that it has passed on.
+    pub rows_out: u64,
+    /// Time in it, with what it waited for; lanes that run it at the same time add up.
+    pub busy_ms: u64,
+    /// Whether it runs in each lane, or where they meet.
+    pub lane: bool,
+}
+
+/// What all instances of a plugin in a pipeline use together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PluginUse {
+    /// Instances now.
+    pub instances: u64,
+    /// Calls, also those that make an instance.
+    pub calls: u64,
+    /// Time in calls, with what they waited for.
+    pub busy_ms: u64,
+    /// Processor time in calls, with what the host does on their behalf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// Bytes of their memory now.
+    pub memory: u64,
+    /// Bytes that they may have.
+    pub memory_limit: u64,
+    /// Instances that were lost: to a trap, a limit, or a call that took too long.
+    pub traps: u64,
+}
+
+/// What was fetched and not yet taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QueueStatus {
+    /// Bytes of it.
+    pub bytes: u64,
+    /// Bytes that there is room for.
+    pub capacity: u64,
+}
+
+/// How long commits took, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CommitTimes {
+    /// Commits.
+    pub count: u64,
+    /// All of them together.
+    pub sum: f64,
+    /// The newest.
+    pub last: f64,
+    /// Half of the latest 1,000 took no longer.
+    pub p50: f64,
+    /// 99 of 100 of these took no longer.
+    pub p99: f64,
 }
 
 /// How one partition stands. What nobody says is left out: it is not known.
@@ -249,6 +322,10 @@ impl Status {
             plugins: BTreeMap::new(),
             counts: Map::new(),
             metrics: Map::new(),
+            handlers: Vec::new(),
+            plugin_use: BTreeMap::new(),
+            queue: None,
+            commit_ms: None,
             lag: None,
             time_lag_ms: None,
             readers: 0,

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use rustix::time::{ClockId, clock_gettime};
 pub use tokio::time::Instant;
 
 /// Wall-clock time in milliseconds since 1970; for people to read, never for ordering.
@@ -26,6 +27,13 @@ fn shift_ms() -> i64 {
 #[must_use]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// Processor time that this thread has taken so far, where the system knows.
+#[must_use]
+pub fn processor() -> Option<Duration> {
+    let taken = clock_gettime(ClockId::ThreadCPUTime);
+    Some(Duration::new(u64::try_from(taken.tv_sec).ok()?, u32::try_from(taken.tv_nsec).ok()?))
 }
 
 /// 128 random bits as 32 lower-case hexadecimal digits: commit ids and writer nonces.

@@ -5,16 +5,19 @@ use std::path::PathBuf;
 use anyhow::Result;
 use arrow::{array::AsArray as _, datatypes::Int64Type};
 use clap::{Args, Subcommand};
-use spout_api::{Error as ApiError, Query, Reference};
+use spout_api::{DeadLetters, Error as ApiError, Query, Reference, table_of_letters};
 use spout_base::error::Coded as _;
 
 use super::{
     Global,
     answer::{self, Format},
     error::Error,
-    print::{Printer, grouped},
+    print::{Printer, Table, grouped},
     run::Run,
 };
+
+/// Reasons that are listed.
+const MOST: usize = 1000;
 
 /// Show messages that were set aside, and give them to a pipeline once more.
 #[derive(Debug, Args)]
@@ -98,12 +101,8 @@ impl DeadLetter {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         match &self.what {
             What::List { reference } => {
-                let columns = "stage, code, holds, count(*) as letters, min(reason) as reason";
-                let query = format!(
-                    "select {columns} from {} group by stage, code, holds order by letters desc",
-                    table(reference)?
-                );
-                rows(query, reference, global, printer).await
+                let letters = global.api().await?.dead_letters(&reference.parse()?, MOST).await?;
+                printer.list(&letters, by_reason, &format!("{reference} has no dead letters"))
             }
             What::Show { reference, stage, code, number } => {
                 let only = |column: &str, value: &Option<String>| {
@@ -156,9 +155,17 @@ pub(super) async fn left_out(reference: &str, global: &Global, printer: &mut Pri
 
 /// The dead letters of a commit, as a query names them.
 fn table(reference: &str) -> Result<String, ApiError> {
-    let reference: Reference = reference.parse()?;
-    let whole = Reference { path: Some("/dead-letter".to_owned()), ..reference }.to_string();
-    Ok(format!("\"{}\"", whole.replace('"', "\"\"")))
+    Ok(table_of_letters(&reference.parse::<Reference>()?))
+}
+
+fn by_reason(letters: &[DeadLetters]) -> Table {
+    Table::new(
+        &["stage", "code", "holds", ">letters", "reason"],
+        letters.iter().map(|kind| {
+            let DeadLetters { stage, code, holds, letters, reason } = kind.clone();
+            vec![stage, code, holds.unwrap_or_default(), grouped(letters), reason.unwrap_or_default()]
+        }),
+    )
 }
 
 async fn rows(query: String, reference: &str, global: &Global, printer: &mut Printer) -> Result<()> {

@@ -63,6 +63,7 @@ mod table_format;
 pub mod telemetry;
 mod test;
 mod token;
+mod ui;
 mod update;
 mod upgrade;
 mod wait;
@@ -238,7 +239,7 @@ fn start(cli: Cli) -> Result<()> {
     allocator::share_arenas();
     open_files::raise();
     match &cli.verb {
-        Verb::Run(run) => run.hardened().map_or(Ok(()), |specs| harden::process(specs, &cli.global))?,
+        Verb::Run(run) => run.harden(&cli.global)?,
         Verb::Serve(serve) => serve.harden(&cli.global)?,
         _ => {}
     }

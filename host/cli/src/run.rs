@@ -39,6 +39,7 @@ use super::{
     progress::Progress,
     report::{Report, Reported},
     steer, telemetry,
+    ui::Ui,
 };
 
 /// Run pipelines until they are stopped; Ctrl-C commits what was read and stops.
@@ -52,6 +53,8 @@ use super::{
   spout run my.yaml --reset-node w      discard what handler w held back in the last commit
   spout run my.yaml --reprocess --until idle   make everything anew, after a handler was changed
   spout run my.yaml --harden            with no files and ports but those that the spec names
+  spout run my.yaml --ui                with the console at a free port of this machine, which is printed
+  spout run my.yaml --ui=127.0.0.1:1653
   spout run my.yaml --json | jq 'select(.event == \"committed\")'
 
 Ctrl-C or SIGTERM: every pipeline commits what it has read and stops, with exit code 0. A second one stops at once; the next
@@ -90,6 +93,8 @@ pub(super) struct Run {
     /// wall behind the sandbox of plugins. Needs Linux with landlock; not for specs with `trusted: true`.
     #[arg(long)]
     harden: bool,
+    #[command(flatten)]
+    ui: Ui,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -101,9 +106,9 @@ enum When {
 }
 
 impl Run {
-    /// The specs, where the process is to be held to what they name.
-    pub(super) fn hardened(&self) -> Option<&[PathBuf]> {
-        self.harden.then_some(self.specs.as_slice())
+    /// Holds this process to what its specs name, if it is to be.
+    pub(super) fn harden(&self, global: &Global) -> Result<(), Error> {
+        if self.harden { harden::process(&self.specs, self.ui.needs(), global) } else { Ok(()) }
     }
 
     /// One that reads what there is to read for now, and stops.
@@ -116,6 +121,7 @@ impl Run {
             reset_node: Vec::new(),
             reprocess: false,
             harden: false,
+            ui: Ui::default(),
         }
     }
 
@@ -200,17 +206,23 @@ impl Run {
         if self.harden {
             harden::started()?;
         }
-        let signals = Signals::new(printer)?;
+        let ui = self.ui.open().await?;
+        let mut signals = Signals::new(printer)?;
         let made = pipelines.clone();
         let (host, updates) = Host::start(pipelines, &store, &options);
         let ran = Ran::new(host.orders(), &made, specs.clone());
-        let control = steer::open(global, &store, &ran)?;
+        let beside = steer::beside(global, &store, &ran)?;
+        let board = Arc::clone(&beside.board);
+        let control = steer::answer(global, &store, beside.clone());
+        let ui = ui.map(|ui| ui.serve(&store, beside, printer)).transpose()?;
         // Tables that a consumer prints and a line that redraws itself would write over each other.
         let progress = Progress::new(printer.is_terminal() && !specs.iter().any(prints));
-        let journal = control.board();
         let mut watch =
-            Watch { host, ran, journal, progress, printer, stopping: false, gone: None, failed: None, dead_letters: 0 };
-        watch.until_over(updates, signals).await?;
+            Watch { host, ran, board, progress, printer, stopping: false, gone: None, failed: None, dead_letters: 0 };
+        watch.until_over(updates, &mut signals).await?;
+        if let Some(ui) = ui {
+            ui.close(async { while !matches!(signals.next().await, Wish::Stop) {} }).await?;
+        }
         control.close().await;
         watch.outcome(self.fail_on_dead_letters)
     }
@@ -279,7 +291,7 @@ struct Watch<'a> {
     host: Host,
     /// What is told to those who ask.
     ran: Ran,
-    journal: Option<Arc<Board>>,
+    board: Arc<Board>,
     progress: Progress,
     printer: &'a mut Printer,
     stopping: bool,
@@ -294,7 +306,7 @@ impl Watch<'_> {
     async fn until_over(
         &mut self,
         mut updates: mpsc::UnboundedReceiver<Update>,
-        mut signals: Signals,
+        signals: &mut Signals,
     ) -> Result<(), Error> {
         let mut tick = interval(Duration::from_millis(250));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -347,7 +359,7 @@ impl Watch<'_> {
 
     fn on_update(&mut self, update: &Update) -> Result<()> {
         self.ran.hear(update);
-        self.journal.iter().for_each(|journal| journal.note(update));
+        self.board.note(update);
         if self.gone.is_some() {
             return Ok(());
         }

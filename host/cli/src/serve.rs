@@ -115,9 +115,11 @@ impl Serve {
         }
         let server = harden::Server {
             specs: specs_of(&self.specs)?,
-            reads: [&self.cert, &self.key].into_iter().flatten().map(PathBuf::as_path).collect(),
-            tokens: self.tokens.as_deref(),
-            listen: &self.listen,
+            door: harden::Door {
+                reads: [&self.cert, &self.key].into_iter().flatten().map(PathBuf::as_path).collect(),
+                tokens: self.tokens.as_deref(),
+                listen: &self.listen,
+            },
             allowed: &self.allowed,
             base: &self.base,
         };

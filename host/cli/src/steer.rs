@@ -23,29 +23,27 @@ const LIMITS: Limits =
 /// A socket that is answered, unless none could be had.
 #[derive(Debug)]
 pub(super) struct Steered {
-    board: Option<Arc<Board>>,
     answering: Option<JoinHandle<()>>,
     stop: CancellationToken,
 }
 
-/// Opens the socket for the pipelines that this process runs by itself. Without one they run all the same.
-pub(super) fn open(global: &Global, store: &Store, ran: &Ran) -> Result<Steered> {
+/// What is asked about the pipelines that this process runs by itself, by whoever may do everything.
+pub(super) fn beside(global: &Global, store: &Store, ran: &Ran) -> Result<Beside> {
     let board = Arc::new(Board::new(store, ran.statuses()));
     let journal = Arc::clone(&board);
     telemetry::tell(move |pipeline, level, text| journal.log(pipeline, level, text));
-    let beside = Beside {
-        board: Arc::clone(&board),
+    Ok(Beside {
+        board,
         shelf: PluginShelf::new(store),
         plugins: global.open_plugins()?,
         committer: ran.committer(),
         ran: Some(ran.clone()),
         allowed: Reach::ALL.to_vec(),
         base: PathBuf::from("."),
-    };
-    Ok(Steered { board: Some(board), ..answer(global, store, beside) })
+    })
 }
 
-/// Answers about `beside` at the socket of this process.
+/// Answers about `beside` at the socket of this process. Without one it runs all the same.
 pub(super) fn answer(global: &Global, store: &Store, beside: Beside) -> Steered {
     let stop = CancellationToken::new();
     let answering = match Control::open(&global.store) {
@@ -62,15 +60,10 @@ pub(super) fn answer(global: &Global, store: &Store, beside: Beside) -> Steered 
             None
         }
     };
-    Steered { board: None, answering, stop }
+    Steered { answering, stop }
 }
 
 impl Steered {
-    /// What those who ask for logs are told.
-    pub(super) fn board(&self) -> Option<Arc<Board>> {
-        self.board.clone()
-    }
-
     /// Ends it, and removes the socket.
     pub(super) async fn close(self) {
         self.stop.cancel();

@@ -8,7 +8,9 @@ use futures::{
 };
 use reqwest::{Method, Response};
 use serde_json::json;
-use spout_api::{Error, LogLine, PipelineLine, Pipelines, PipelinesChanged, Result, SpecText, Status};
+use spout_api::{
+    Error, Graph, LogLine, PipelineLine, Pipelines, PipelinesChanged, Result, ShownSpec, SpecText, Status,
+};
 
 use crate::{Remote, link::Link, remote::word};
 
@@ -23,6 +25,19 @@ impl Pipelines for Remote {
 
     async fn status(&self, name: &str) -> Result<Status> {
         self.get(["pipelines", name], &[]).await
+    }
+
+    async fn spec(&self, name: &str) -> Result<ShownSpec> {
+        self.get(["pipelines", name, "spec"], &[]).await
+    }
+
+    async fn graph(&self) -> Result<Graph> {
+        self.get(["graph"], &[]).await
+    }
+
+    async fn replay_dead_letters(&self, name: &str, to: Option<&str>) -> Result<PipelinesChanged> {
+        let request = self.link.request(Method::POST, ["pipelines", name, "deadletters", "replay"], &[]);
+        self.link.post(request, &json!({"to": to})).await
     }
 
     async fn create_pipelines(&self, specs: &[SpecText]) -> Result<PipelinesChanged> {

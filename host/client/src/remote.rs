@@ -9,9 +9,9 @@ use reqwest::{Method, Response};
 use serde_json::json;
 use spout_api::{
     Api, Branch, BranchInfo, BranchMade, ByteRange, ByteSize, Changes, Check, Collect, Collected, CommitInfo,
-    Compacted, Content, Deleted, Deletion, Differences, Dropped, Error, FileInfo, Files, Inspected, Kept, MarkerInfo,
-    NewBranch, NewRepo, NewTag, Opened, PutMode, Putting, Query, Reference, Repo, RepoInfo, RepoMade, Report, Result,
-    Retention, Rows, Squashed, Started, Tables, Tag, TagMade, TextFormat, Undone,
+    Compacted, Content, DeadLetters, Deleted, Deletion, Differences, Dropped, Error, FileInfo, Files, Inspected, Kept,
+    MarkerInfo, NewBranch, NewRepo, NewTag, Opened, PutMode, Putting, Query, Reference, Repo, RepoInfo, RepoMade,
+    Report, Result, Retention, Rows, Squashed, Started, Tables, Tag, TagMade, TextFormat, Undone,
 };
 use spout_base::secret::Secret;
 
@@ -270,6 +270,11 @@ impl Api for Remote {
 
     async fn marker(&self, reference: &Reference) -> Result<MarkerInfo> {
         self.get(["repos", &reference.repo, "marker"], &[("at", &at(reference))]).await
+    }
+
+    async fn dead_letters(&self, reference: &Reference, limit: usize) -> Result<Vec<DeadLetters>> {
+        let (at, limit) = (at(reference), limit.to_string());
+        self.get(["deadletters", &reference.repo], &[("at", at.as_str()), ("limit", limit.as_str())]).await
     }
 
     async fn sql(&self, query: &Query) -> Result<Rows> {

@@ -80,6 +80,14 @@ pub enum Error {
         /// Who uses it.
         pipeline: String,
     },
+    /// Nobody here knows what a pipeline is made of.
+    #[error(
+        "nobody here knows the spec of the pipeline {name}, which has only its commits in this store; ask whoever runs it, or create it with `spout create pipeline`"
+    )]
+    NoSpec {
+        /// Its name.
+        name: String,
+    },
     /// Others kept changing the same pipelines.
     #[error("the pipeline {name} was changed by somebody else meanwhile; look at it, and try again")]
     Changed {
@@ -100,6 +108,7 @@ impl Coded for Error {
             | Self::Misnamed { .. }
             | Self::NoPlugin { .. }
             | Self::PluginUsed { .. }
+            | Self::NoSpec { .. }
             | Self::NotRead { .. } => Kind::Spec,
             Self::Elsewhere { .. } | Self::Changed { .. } => Kind::Conflict,
         }
@@ -118,6 +127,7 @@ impl Coded for Error {
             Self::Elsewhere { .. } => ELSEWHERE,
             Self::NoPlugin { .. } => "E0957",
             Self::PluginUsed { .. } => "E0958",
+            Self::NoSpec { .. } => "E0592",
         }
     }
 }

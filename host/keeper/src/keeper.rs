@@ -266,6 +266,7 @@ impl Keeper {
                 Err(error) => self.statuses.failed(&one.name, &error),
             }
         }
+        specs.iter().for_each(|loaded| self.statuses.made_of(loaded));
         let mut to_run = groups(specs);
         let known = self.running.keys().chain(self.resting.keys());
         for group in known.filter(|group| !to_run.contains_key(*group)).cloned().collect::<Vec<_>>() {

@@ -9,6 +9,8 @@
 mod building;
 mod committer;
 mod error;
+mod figures;
+mod graph;
 mod group;
 mod keeper;
 mod kept;
@@ -28,6 +30,7 @@ mod tests;
 pub use self::{
     committer::Committer,
     error::Error,
+    graph::draw,
     keeper::Keeper,
     kept::Kept,
     managed::{Managed, Sent},

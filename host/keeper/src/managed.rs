@@ -1,10 +1,12 @@
 //! The verbs on the pipelines of a store, for whoever may change them.
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use spout_api::{
-    Condition, Error as ApiError, LastCommit, LogLine, PartitionStatus, Phase, PipelineLine, Pipelines,
-    PipelinesChanged, Problem, Result, SpecText, Status,
+    Condition, Drawing, Error as ApiError, Graph, LastCommit, Local, LogLine, PartitionStatus, Phase, PipelineLine,
+    Pipelines, PipelinesChanged, Problem, Result, ShownSpec, SpecText, Status,
 };
 use spout_base::{clock, reach::Reach};
 use spout_plugin::PluginRef;
@@ -13,7 +15,7 @@ use spout_repo::{Commit, Store};
 use spout_spec::Loaded;
 
 use super::{
-    Error, Ran, Specs,
+    Error, Ran, Specs, draw,
     status::Statuses,
     wanted::{Wanted, Wish},
 };
@@ -27,6 +29,14 @@ pub struct Managed {
     statuses: Statuses,
     /// Those of them that it runs by itself.
     ran: Option<Ran>,
+}
+
+/// The text of a spec, with where it is from.
+struct Written {
+    text: String,
+    file: PathBuf,
+    /// Where its relative paths start.
+    base: PathBuf,
 }
 
 /// A pipeline whose spec was sent.
@@ -184,6 +194,47 @@ impl Managed {
         }
     }
 
+    /// The specs of all pipelines that are known here: those that this process runs as it runs them.
+    async fn specs(&self) -> Result<Vec<Loaded>, Error> {
+        let mut all: Vec<Loaded> = self.statuses.specs().iter().map(|loaded| Loaded::clone(loaded)).collect();
+        for loaded in self.wanted().await?.iter().filter_map(|wanted| wanted.load().ok()) {
+            if !all.iter().any(|known| known.spec.pipeline.name == loaded.spec.pipeline.name) {
+                all.push(loaded);
+            }
+        }
+        Ok(all)
+    }
+
+    /// What a pipeline is made of, also where that is wrong.
+    async fn written(&self, name: &str) -> Result<Written, Error> {
+        let known = self.statuses.specs().into_iter().find(|loaded| loaded.spec.pipeline.name == name);
+        if let Some(loaded) = known {
+            let Loaded { text, path, base_dir, .. } = Loaded::clone(&loaded);
+            return Ok(Written { text, file: path, base: base_dir });
+        }
+        if let Some(wanted) = self.wanted().await?.into_iter().find(|wanted| wanted.name == name) {
+            return Ok(Written { file: wanted.shown(), base: wanted.wish.base, text: wanted.text });
+        }
+        match self.at_rest(name).await? {
+            Some(_) => Err(Error::NoSpec { name: name.to_owned() }),
+            None => Err(Error::Unknown { name: name.to_owned() }),
+        }
+    }
+
+    /// The spec of a pipeline that replays the dead letters of one.
+    ///
+    /// # Errors
+    /// What keeps its messages from being replayed.
+    pub async fn replay(&self, name: &str, to: Option<&str>) -> Result<SpecText> {
+        let Written { text, file, base } = self.written(name).await?;
+        let to = to.map_or_else(|| format!("{name}-replayed"), str::to_owned);
+        let loaded = spout_spec::parse(&text, &file, &base).map_err(Error::from)?;
+        let loaded = loaded.into_iter().find(|loaded| loaded.spec.pipeline.name == name);
+        let loaded = loaded.ok_or_else(|| Error::Misnamed { name: name.to_owned() })?;
+        let text = loaded.replaying(&to).and_then(|replay| replay.replay_text()).map_err(Error::from)?;
+        Ok(SpecText { text, file, base })
+    }
+
     /// Its line in a list.
     async fn line(&self, wanted: Wanted) -> Result<PipelineLine, Error> {
         let loaded = wanted.load().ok();
@@ -240,6 +291,23 @@ impl Pipelines for Managed {
         }
         let unknown = || Error::Unknown { name: name.to_owned() }.into();
         self.at_rest(name).await?.ok_or_else(unknown)
+    }
+
+    async fn spec(&self, name: &str) -> Result<ShownSpec> {
+        let Written { text, file, .. } = self.written(name).await?;
+        Ok(ShownSpec { text: spout_spec::shown(&text, &file).map_err(Error::from)?, file: Some(file) })
+    }
+
+    async fn graph(&self) -> Result<Graph> {
+        let mut drawing = Drawing::default();
+        draw(&self.specs().await?, &mut drawing);
+        drawing.add_store(&Local::new(self.store.clone())).await?;
+        Ok(drawing.into())
+    }
+
+    async fn replay_dead_letters(&self, name: &str, to: Option<&str>) -> Result<PipelinesChanged> {
+        let replay = self.replay(name, to).await?;
+        self.create_pipelines(&[replay]).await
     }
 
     async fn create_pipelines(&self, specs: &[SpecText]) -> Result<PipelinesChanged> {

@@ -14,9 +14,12 @@ use spout_base::{
     error::{Coded, chain},
 };
 use spout_data::PartitionId;
-use spout_pipeline::{Parts, Update};
+use spout_pipeline::{Figures, Parts, Update};
 use spout_plugin::Progress;
 use spout_producer::{Standing, Standings};
+use spout_spec::Loaded;
+
+use super::figures;
 
 /// What is known of a pipeline.
 #[derive(Clone, Debug)]
@@ -26,6 +29,10 @@ struct Known {
     lasting: bool,
     /// How its partitions stand, while it runs here.
     standings: Standings,
+    /// What its parts have done since the start.
+    figures: Figures,
+    /// What it is made of, where that is known here.
+    spec: Option<Arc<Loaded>>,
 }
 
 /// What all pipelines are doing. Clones share it.
@@ -56,6 +63,8 @@ impl Statuses {
             status: Status::new(name, Phase::Starting, clock::wall_ms()),
             lasting: false,
             standings: Standings::default(),
+            figures: Figures::default(),
+            spec: None,
         };
         self.with(|all| act(all.entry(name.to_owned()).or_insert_with(new)))
     }
@@ -113,14 +122,31 @@ impl Statuses {
         let name = parts.name();
         self.set(name, Phase::Starting);
         self.known(name, |known| {
-            let Known { status, lasting, standings } = known;
+            let Known { status, lasting, standings, figures, .. } = known;
             if std::mem::take(lasting) {
                 (status.error, status.code) = (None, None);
             }
             status.address = None;
             status.plugins.clone_from(parts.digests());
             standings.clone_from(parts.standings());
+            figures.clone_from(parts.figures());
+            // What was before this start is of another one.
+            (status.commits, status.counts, status.metrics) = (0, Map::new(), Map::new());
         });
+    }
+
+    /// What it is made of from now on.
+    pub(super) fn made_of(&self, loaded: &Loaded) {
+        self.known(&loaded.spec.pipeline.name, |known| {
+            if known.spec.as_ref().is_none_or(|spec| spec.text != loaded.text) {
+                known.spec = Some(Arc::new(loaded.clone()));
+            }
+        });
+    }
+
+    /// What those are made of that this process runs, or is to run.
+    pub(super) fn specs(&self) -> Vec<Arc<Loaded>> {
+        self.with(|all| all.values().filter_map(|known| known.spec.clone()).collect())
     }
 
     pub(super) fn forget(&self, known: impl Fn(&str) -> bool) {
@@ -187,6 +213,7 @@ impl Known {
             (status.error, status.code) = (Some(trouble.error), Some(trouble.code.to_owned()));
             status.retry_at_ms = Some(trouble.again_ms);
         }
+        figures::put(&self.figures, &mut status);
         status.with_partitions(self.standings.each(|(id, standing)| told(*id, standing, at_work, now)))
     }
 }

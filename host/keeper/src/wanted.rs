@@ -87,6 +87,11 @@ impl Wanted {
         Ok(all)
     }
 
+    /// Where its spec is, for people.
+    pub(super) fn shown(&self) -> PathBuf {
+        PathBuf::from(format!("{}:{}", spout_repo::SPECS, Self::spec_path(&self.name)))
+    }
+
     /// Its spec, read and checked.
     ///
     /// # Errors
@@ -95,8 +100,7 @@ impl Wanted {
         if let Some(reason) = &self.damage {
             return Err(Error::Wish { path: Self::wish_path(&self.name), reason: reason.clone() });
         }
-        let shown = PathBuf::from(format!("{}:{}", spout_repo::SPECS, Self::spec_path(&self.name)));
-        let mut all = spout_spec::parse(&self.text, &shown, &self.wish.base)?;
+        let mut all = spout_spec::parse(&self.text, &self.shown(), &self.wish.base)?;
         match (all.pop(), all.len()) {
             (Some(only), 0) if only.spec.pipeline.name == self.name => Ok(only),
             _ => Err(Error::Misnamed { name: self.name.clone() }),

@@ -30,6 +30,7 @@ mod sequence;
 mod sorting;
 mod spec;
 mod state;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -58,6 +59,7 @@ pub use self::{
     plugin::{PluginHandler, PluginSpec},
     spec::Gap,
     state::LimitsSpec,
+    tally::Tally,
     time::{EventTime, Late, TimeSettings, TimeSpec},
     watermarks::Watermarks,
     written::problems,

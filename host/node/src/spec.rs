@@ -115,6 +115,14 @@ macro_rules! handlers {
                 }
             }
 
+            /// Its word in a spec.
+            #[must_use]
+            pub fn word(&self) -> &'static str {
+                match self {
+                    $(Self::$kind(_) => $word,)*
+                }
+            }
+
             /// Its word in a spec, and the place of its id.
             pub fn named(&mut self) -> (&'static str, &mut String) {
                 match self {

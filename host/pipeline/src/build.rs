@@ -20,8 +20,8 @@ use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, PluginUse, Publish, SpoutSpec
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Links, PluginMetrics, columns::Columns, decide::Thresholds, input::Input, link::Place, run::RunConfig,
-    settings, tables::RepoTables,
+    Error, Figures, Links, PluginMetrics, columns::Columns, decide::Thresholds, input::Input, link::Place,
+    run::RunConfig, settings, tables::RepoTables,
 };
 
 /// The parts of one pipeline. Building them reads plugins and nothing else: no source, no repo.
@@ -51,6 +51,8 @@ pub struct Parts {
     pub(super) reprocess: Arc<AtomicBool>,
     /// How its partitions stand while it runs.
     pub(super) standings: Standings,
+    /// What its parts have done since it was built.
+    pub(super) figures: Figures,
 }
 
 impl Parts {
@@ -75,8 +77,11 @@ impl Parts {
         }
         let handler_tasks = loading.handler_tasks(&spec.node).await?;
         settings::check(loaded, plugins).await?;
-        let Loading { draining, digests, metrics, exposed, .. } = loading;
+        let Loading { draining, digests, metrics, quotas, exposed, .. } = loading;
+        let memory = spec.limits.together();
+        let plugins = quotas.into_iter().map(|(name, quotas)| (name, (quotas, memory))).collect();
         Ok(Self {
+            figures: Figures::new(&spec.node, meeting(&spec.node), plugins),
             name: spec.pipeline.name.clone(),
             digest: loaded.digest.clone(),
             base: loaded.base_dir.clone(),
@@ -128,6 +133,12 @@ impl Parts {
     #[must_use]
     pub fn standings(&self) -> &Standings {
         &self.standings
+    }
+
+    /// What its parts have done since it was built, and do now.
+    #[must_use]
+    pub fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     /// Name of the pipeline.
@@ -211,16 +222,16 @@ impl Parts {
 
     /// The handlers that run in each lane: those before the first that has state.
     pub(super) async fn lane_chain(&self) -> Result<Chain, Error> {
-        let (lane, _) = self.spec.node.split_at(self.meeting());
-        self.chain(lane, &mut States::new()).await
+        let (lane, _) = self.spec.node.split_at(meeting(&self.spec.node));
+        Ok(self.chain(lane, &mut States::new()).await?.counted_by(self.figures.tallies(true)))
     }
 
     /// The handlers that run where lanes meet, with the state of the last commit.
     pub(super) async fn meeting_chain(&self, states: &mut States) -> Result<Chain, Error> {
-        let (_, meeting) = self.spec.node.split_at(self.meeting());
+        let (_, meeting) = self.spec.node.split_at(meeting(&self.spec.node));
         let chain = self.chain(meeting, states).await?;
         self.builder().nothing_left(states).map_err(|source| self.not_restored(source))?;
-        Ok(chain)
+        Ok(chain.counted_by(self.figures.tallies(false)))
     }
 
     /// What leaves the last handler, as far as it is known before any row; errors in the spec and in tables show here.
@@ -288,10 +299,6 @@ impl Parts {
         Error::Producer { pipeline: self.name.clone(), source: Box::new(source) }
     }
 
-    fn meeting(&self) -> usize {
-        self.spec.node.iter().position(NodeSpec::stateful).unwrap_or(self.spec.node.len())
-    }
-
     fn builder(&self) -> Builder {
         // A pipeline that starts again after trouble goes on with what was committed since.
         let reset = if self.reset_done.load(Ordering::Relaxed) { BTreeSet::new() } else { self.reset.clone() };
@@ -342,6 +349,11 @@ impl Parts {
     pub(super) fn initial(marker: &Marker) -> bool {
         marker.partitions.is_empty()
     }
+}
+
+/// How many handlers run in each lane: those before the first that has state.
+fn meeting(nodes: &[NodeSpec]) -> usize {
+    nodes.iter().position(NodeSpec::stateful).unwrap_or(nodes.len())
 }
 
 /// What reads the sources of a pipeline.

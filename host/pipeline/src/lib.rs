@@ -12,6 +12,7 @@ mod columns;
 mod commit;
 mod decide;
 mod error;
+mod figures;
 mod host;
 mod input;
 mod lane;
@@ -39,6 +40,7 @@ pub use self::{
     build::Parts,
     decide::Until,
     error::Error,
+    figures::{CommitTimes, Figures, HandlerFigures, Queue},
     host::{Host, RunOptions},
     link::Links,
     outlook::Typed,

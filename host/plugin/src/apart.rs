@@ -17,7 +17,7 @@ use tokio::{
 use super::{
     Error,
     files::Threads,
-    instance::Instance,
+    instance::{Instance, lost},
     leash::{GRACE, Leash, Overrun},
     steps::Steps,
     task::Task,
@@ -91,7 +91,7 @@ impl<L: Live> Apart<L> {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Err(Error::Closed),
             },
-            Err(Overrun::Limit) => Err(Error::TimedOut { at: self.task.at(name), limit }),
+            Err(Overrun::Limit) => Err(lost(&self.task, Error::TimedOut { at: self.task.at(name), limit })),
             Err(Overrun::Stop) => Err(Error::Interrupted { at: self.task.at(name) }),
         };
         if answer.as_ref().is_err_and(Error::is_slow) {

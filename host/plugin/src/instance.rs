@@ -86,14 +86,14 @@ impl Instance {
                 }
             }
         });
-        let leash = Leash::new(limit, &task.draining, &turns);
+        let leash = Leash::new(limit, &task.draining, &turns).counted(&task.quotas);
         let opened = leash.hold(pre.instantiate_async(&mut store)).await;
         match opened {
             Ok(Ok(instance)) => {
                 Ok(Self { store, instance, task: Arc::new(task.clone()), limit, calling: false, turns })
             }
-            Ok(Err(error)) => Err(failure(task, &store, limit, "instantiate", &error)),
-            Err(overrun) => Err(overran(task, "instantiate", limit, overrun)),
+            Ok(Err(error)) => Err(lost(task, failure(task, &store, limit, "instantiate", &error))),
+            Err(overrun) => Err(lost(task, overran(task, "instantiate", limit, overrun))),
         }
     }
 
@@ -119,7 +119,7 @@ impl Instance {
     /// The same for a command, which knows nothing of the pipeline.
     pub(super) fn begin_endless(&mut self) -> Leash {
         drop(self.begin());
-        Leash::endless(&self.task.draining, &self.turns)
+        Leash::endless(&self.task.draining, &self.turns).counted(&self.task.quotas)
     }
 
     /// As `begin`, for a call that may wait on top of its time.
@@ -131,7 +131,7 @@ impl Instance {
         self.store.data_mut().ticks = ticks(self.task.limits.call.0);
         self.store.data_mut().hit = None;
         self.store.data_mut().words.say();
-        Leash::new(self.limit, &self.task.draining, &self.turns)
+        Leash::new(self.limit, &self.task.draining, &self.turns).counted(&self.task.quotas)
     }
 
     /// As `begin`, for a call that goes on until the pipeline wants to stop. Only what it computes from one call to the host to
@@ -140,7 +140,7 @@ impl Instance {
         drop(self.begin());
         let ticks = ticks(self.limit);
         self.store.data_mut().drive = Some(Drive { pfs, resting, ticks });
-        Leash::endless(&self.task.draining, &self.turns)
+        Leash::endless(&self.task.draining, &self.turns).counted(&self.task.quotas)
     }
 
     /// What a call that cannot answer with an error came to.
@@ -156,9 +156,9 @@ impl Instance {
             Ok(Err(error)) => {
                 // Whatever the error is taken for, the store is spoilt.
                 self.calling = true;
-                Err(failure(&self.task, &self.store, self.limit, call, &error))
+                Err(lost(&self.task, failure(&self.task, &self.store, self.limit, call, &error)))
             }
-            Err(overrun) => Err(overran(&self.task, call, self.limit, overrun)),
+            Err(overrun) => Err(lost(&self.task, overran(&self.task, call, self.limit, overrun))),
         }
     }
 
@@ -197,6 +197,14 @@ fn ticks(limit: Duration) -> u64 {
 
 fn fuel(task: &Task) -> usize {
     usize::try_from(task.limits.answer.0).unwrap_or(usize::MAX)
+}
+
+/// Counts the instance that `error` has cost, if it has.
+pub(super) fn lost(task: &Task, error: Error) -> Error {
+    if error.is_crash() {
+        task.quotas.taken().crashed();
+    }
+    error
 }
 
 /// A call that was given up.

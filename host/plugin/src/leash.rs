@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{steps::Step, turns::Turns};
+use super::{Quotas, steps::Step, turns::Turns, usage::counted};
 
 /// Time beyond its limit before a call that waits is given up: a guest that computes is stopped by its ticks first.
 pub(super) const GRACE: Duration = Duration::from_millis(100);
@@ -34,6 +34,8 @@ pub(super) struct Leash {
     /// What it has left when the pipeline wants to stop, and what comes on top of that.
     left: Duration,
     spare: Duration,
+    /// Where the call is counted, if it is one into the plugin.
+    quotas: Option<Quotas>,
 }
 
 impl Leash {
@@ -44,7 +46,8 @@ impl Leash {
 
     /// Around one that has no limit.
     pub(super) fn endless(draining: &CancellationToken, turns: &Turns) -> Self {
-        Self { limit: None, draining: draining.clone(), turns: turns.clone(), left: LAST, spare: Duration::ZERO }
+        let (draining, turns) = (draining.clone(), turns.clone());
+        Self { limit: None, draining, turns, left: LAST, spare: Duration::ZERO, quotas: None }
     }
 
     /// Around calls that have such leashes themselves, and heed them unless their thread hangs: they have `spare` more at a stop.
@@ -52,12 +55,17 @@ impl Leash {
         Self { left: RUNNING, spare, ..Self::endless(draining, turns) }
     }
 
+    /// The same around a call that counts among those of `quotas`.
+    pub(super) fn counted(self, quotas: &Quotas) -> Self {
+        Self { quotas: Some(quotas.clone()), ..self }
+    }
+
     /// What `call` answers, if it does so in time. Whoever gets none drops the store: the call stands still half way in it.
     pub(super) async fn hold<F: Future>(&self, call: F) -> Result<F::Output, Overrun> {
         let _step = self.limit.map(Step::begin);
         tokio::select! {
             biased;
-            answer = self.turns.during(call) => Ok(answer),
+            answer = self.turns.during(counted(self.quotas.as_ref(), call)) => Ok(answer),
             () = self.over() => Err(Overrun::Limit),
             () = self.stop() => Err(Overrun::Stop),
         }

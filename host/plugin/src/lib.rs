@@ -59,6 +59,7 @@ mod task;
 mod transformer;
 mod turns;
 mod unchanged;
+mod usage;
 
 pub use self::{
     backoff::Backoff,
@@ -90,4 +91,5 @@ pub use self::{
     stream_consumer::{Checkpoint, StreamConsumer, StreamStart},
     task::Task,
     transformer::Transformer,
+    usage::Usage,
 };

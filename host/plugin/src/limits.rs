@@ -101,7 +101,8 @@ impl LimitsSpec {
     /// Memory of all instances of a plugin together. Where the spec does not say, it grows with the machine, whose processors are
     /// as many as lanes are by default: so many small plugins always have room, and a hostile one cannot have its own share as
     /// often as it has partitions.
-    pub(super) fn together(&self) -> u64 {
+    #[must_use]
+    pub fn together(&self) -> u64 {
         let usual = self.memory.0.saturating_mul(FULL).max(A_PROCESSOR.saturating_mul(*PROCESSORS));
         self.total_memory.map_or(usual, |total| total.0)
     }

@@ -16,6 +16,7 @@ use super::{
     net::{Denials, Traffic},
     secrets::Masks,
     turns::Turns,
+    usage::{Taken, Usage},
 };
 
 /// The accounts of one plugin in one pipeline. Clones are the same.
@@ -35,6 +36,7 @@ struct Accounts {
     turns: OnceLock<Arc<Semaphore>>,
     threads: OnceLock<Threads>,
     traffic: OnceLock<Traffic>,
+    taken: Taken,
 }
 
 /// What is shared.
@@ -106,6 +108,17 @@ impl Quotas {
     /// What their connections may carry.
     pub(super) fn traffic(&self, new: impl FnOnce() -> Traffic) -> Traffic {
         self.0.traffic.get_or_init(new).clone()
+    }
+
+    /// What all use now, and have used.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.0.taken.usage(self.all(Of::Instances), self.all(Of::Memory))
+    }
+
+    /// Where that is counted.
+    pub(super) fn taken(&self) -> &Taken {
+        &self.0.taken
     }
 
     /// How much of it all have together.

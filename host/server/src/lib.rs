@@ -1,7 +1,7 @@
 //! The HTTP API of a store, and of the pipelines that run beside it.
 //!
 //! A request comes in through `listen`, which holds back who is slow, large or too many. `guard` finds out who asks and what
-//! they may see; `control` lets in processes of the same user without a port; a route (`repos`, `refs`, `commits`, `files`, `tar`, `uploads`, `changes`, `history`, `sql`, `pipelines`, `managing`,
+//! they may see; `control` lets in processes of the same user without a port; a route (`repos`, `refs`, `commits`, `files`, `tar`, `uploads`, `changes`, `history`, `sql`, `pipelines`, `letters`, `managing`,
 //! `plugins`, `logs`, `events`) does a verb of
 //! [`spout_api::Local`] and sends its answer, `answer` an error as JSON with the status that fits it. [`Tokens`] are who may
 //! come in. Every route is one [`endpoint`], from which the router and the OpenAPI document are made, so that neither can leave
@@ -26,6 +26,7 @@ mod history;
 mod incoming;
 mod inside;
 mod journal;
+mod letters;
 mod listen;
 mod logs;
 mod managing;
@@ -160,6 +161,7 @@ fn endpoints() -> Vec<Endpoint> {
         upkeep::endpoints(),
         sql::endpoints(),
         pipelines::endpoints(),
+        letters::endpoints(),
         managing::endpoints(),
         metrics::endpoints(),
         plugins::endpoints(),

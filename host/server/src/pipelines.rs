@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use serde_json::Value;
-use spout_api::Status;
+use spout_api::{Graph, Pipelines as _, ShownSpec, Status};
 use spout_keeper::Statuses;
 use spout_pipeline::Update;
 use spout_repo::Store;
@@ -103,6 +103,10 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::get("/v1/pipelines", "The pipelines that run on this server.", list).gives::<Vec<Status>>(),
         Endpoint::get("/v1/pipelines/{name}", "A pipeline, with each of its partitions.", inspect).gives::<Status>(),
+        Endpoint::get("/v1/pipelines/{name}/spec", "What a pipeline is made of; what may be a secret is hidden.", spec)
+            .gives::<ShownSpec>(),
+        Endpoint::get("/v1/graph", "Who feeds whom: pipelines, repos, and what is outside of the store.", graph)
+            .gives::<Graph>(),
     ]
 }
 
@@ -116,6 +120,19 @@ async fn inspect(
     Names(name): Names<String>,
 ) -> Answer<Json<Status>> {
     Ok(Json(service.find(&name, &caller).await?))
+}
+
+async fn spec(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Names(name): Names<String>,
+) -> Answer<Json<ShownSpec>> {
+    caller.knows(&name)?;
+    Ok(Json(service.managed.spec(&name).await?))
+}
+
+async fn graph(State(service): State<Arc<Service>>, caller: Caller) -> Answer<Json<Graph>> {
+    Ok(Json(service.managed.graph().await?.seen(|name| caller.sees(name))))
 }
 
 #[cfg(test)]

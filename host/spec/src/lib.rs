@@ -36,6 +36,7 @@ mod schema;
 mod settings;
 mod settings_schema;
 mod shape;
+mod shown;
 mod stream_configs;
 mod test_spec;
 #[cfg(test)]
@@ -53,5 +54,6 @@ pub use reach::{reaches, reads};
 pub use schema::spec_schema;
 pub use settings::check_settings;
 pub use settings_schema::{SchemaError, SettingsSchema};
+pub use shown::{shown, without_userinfo};
 pub use spout_producer::ProducerSpec;
 pub use test_spec::{FaultSpec, LateSpec, Row, StepSpec, TestSpec, TestTable, digits};

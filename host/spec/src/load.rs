@@ -32,6 +32,8 @@ pub struct Loaded {
     pub line: usize,
     /// `sha256:…` of the spec, however it was written.
     pub digest: String,
+    /// What was written of it, as in [`documents`].
+    pub text: String,
     pub(super) lines: Lines,
 }
 
@@ -187,10 +189,12 @@ fn parse_each(text: &str, path: &Path, base_dir: &Path, allowed: &[Reach]) -> (V
         Err(error) => return (Vec::new(), vec![error]),
     };
     let (mut all, mut wrong) = (Vec::new(), Vec::new());
+    let several = nodes.len() > 1;
     for node in nodes {
+        let own = if several { document::yaml(&node) } else { Ok(text.to_owned()) };
         match loaded(node, path, base_dir, allowed) {
             Ok((loaded, problems)) => {
-                all.push(loaded);
+                all.push(Loaded { text: own.unwrap_or_default(), ..loaded });
                 wrong.extend(problems);
             }
             Err(problems) => wrong.extend(problems),
@@ -238,6 +242,7 @@ fn loaded(mut node: Node, path: &Path, base_dir: &Path, allowed: &[Reach]) -> Re
         base_dir: base_dir.to_owned(),
         line: node.line,
         digest: String::new(),
+        text: String::new(),
         lines,
     };
     producers::drive(&mut loaded);

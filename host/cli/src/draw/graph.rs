@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Result;
 use serde::Serialize;
-use spout_api::{Api, Reference};
-use spout_producer::Upstream;
-use spout_spec::{Loaded, all_handlers};
+use spout_api::{Drawing, Graph as Whole, GraphEdge, GraphNode, LOOKS_UP, NodeKind, SUBSCRIBES};
+use spout_keeper::draw;
+use spout_spec::Loaded;
 
 /// Nodes by name, and arrows between them.
 #[derive(Debug, Default, Serialize)]
@@ -61,44 +60,40 @@ impl How {
 impl Graph {
     /// What specs say.
     pub(super) fn of_specs(specs: &[Loaded]) -> Self {
+        let mut drawing = Drawing::default();
+        draw(specs, &mut drawing);
+        Self::of(Whole::from(drawing))
+    }
+
+    /// As it is drawn: without where rows go besides repos.
+    pub(super) fn of(whole: Whole) -> Self {
+        let kind = |node: &GraphNode| match node.kind {
+            NodeKind::Pipeline => Some(Kind::Pipeline),
+            NodeKind::Repo => Some(Kind::Repo),
+            NodeKind::Source => Some(Kind::Source),
+            NodeKind::Consumer => None,
+        };
+        let named: BTreeMap<&str, (&str, Kind)> =
+            whole.nodes.iter().filter_map(|node| Some((node.id.as_str(), (node.name.as_str(), kind(node)?)))).collect();
         let mut graph = Self::default();
-        for loaded in specs {
-            let name = &loaded.spec.pipeline.name;
-            graph.nodes.insert(name.clone(), Kind::Pipeline);
-            for (_, source) in loaded.spec.sources() {
-                match source.spec.upstream() {
-                    Some(Upstream::Link(from)) => graph.draw(from, Kind::Pipeline, name, How::Subscribes),
-                    Some(Upstream::Branch(repo, _)) => graph.draw(repo, Kind::Repo, name, How::Reads),
-                    None => graph.draw(&source.spec.reads(), Kind::Source, name, How::Reads),
-                }
-            }
-            let handlers = all_handlers(&loaded.spec.node, "node");
-            for table in handlers.into_iter().filter_map(|(_, handler)| handler.table()) {
-                graph.draw(&table.repo, Kind::Repo, name, How::Lookup);
+        for (name, kind) in named.values() {
+            graph.nodes.insert((*name).to_owned(), *kind);
+        }
+        for GraphEdge { from, to, label } in &whole.edges {
+            let how = match label.as_deref() {
+                Some(SUBSCRIBES) => How::Subscribes,
+                Some(LOOKS_UP) => How::Lookup,
+                _ => How::Reads,
+            };
+            if let (Some((from, _)), Some((to, _))) = (named.get(from.as_str()), named.get(to.as_str())) {
+                graph.arrows.insert(Arrow { from: (*from).to_owned(), to: (*to).to_owned(), how });
             }
         }
         graph
     }
 
-    /// What the newest commits of a store say of how they were made.
-    pub(super) async fn of_store(api: &dyn Api) -> Result<Self> {
-        let mut graph = Self::default();
-        for name in api.repos().await?.into_iter().map(|repo| repo.name) {
-            graph.nodes.entry(name.clone()).or_insert(Kind::Repo);
-            for branch in api.branches(&name).await?.into_iter().filter(|branch| branch.head.is_some()) {
-                if !branch.pipeline.is_empty() {
-                    graph.nodes.insert(name.clone(), Kind::Pipeline);
-                }
-                let head = api.commits(&Reference::head(&name, &branch.name), 1).await?;
-                for from in head.iter().flat_map(|head| &head.provenance) {
-                    graph.draw(&from.repo, Kind::Repo, &name, if from.lookup { How::Lookup } else { How::Reads });
-                }
-            }
-        }
-        Ok(graph)
-    }
-
     /// Adds an arrow to a pipeline; a node that is there already stays what it is.
+    #[cfg(test)]
     fn draw(&mut self, from: &str, kind: Kind, to: &str, how: How) {
         self.nodes.entry(from.to_owned()).or_insert(kind);
         self.nodes.entry(to.to_owned()).or_insert(Kind::Pipeline);

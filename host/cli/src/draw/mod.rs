@@ -25,9 +25,9 @@ pub(super) struct Draw {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Draw pipelines with what they read: those of specs, or, without one, those that made the newest commits of the store.
+    /// Draw pipelines with what they read: those of specs, or, without one, those of the store and those that made its newest commits.
     #[command(after_help = "Examples:
-  spout draw pipeline                                  what the newest commits were made from
+  spout draw pipeline                                  what the store has, and what its newest commits were made from
   spout draw pipeline a.yaml b.yaml                    what these specs would do
   spout draw pipeline a.yaml --svg > a.svg
   spout draw pipeline --json | jq '.arrows[]'")]
@@ -45,7 +45,7 @@ impl Draw {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let What::Pipeline { specs, svg } = &self.what;
         let graph = match specs.as_slice() {
-            [] => Graph::of_store(&*global.api().await?).await?,
+            [] => Graph::of(global.pipelines().await?.graph().await?),
             specs => Graph::of_specs(&load_all(specs)?),
         };
         match (printer.json(), svg) {

@@ -18,17 +18,24 @@ use spout_repo::Store;
 use self::named::Named;
 use super::{Global, error::Error};
 
-/// What a server needs besides its store, as far as its command line says.
+/// What it takes to answer at a port.
 #[derive(Debug)]
-pub(super) struct Server<'a> {
-    /// The specs that it runs.
-    pub(super) specs: Vec<PathBuf>,
-    /// What it reads once.
+pub(super) struct Door<'a> {
+    /// What is read once.
     pub(super) reads: Vec<&'a Path>,
     /// The file of its tokens, which is made anew at each change.
     pub(super) tokens: Option<&'a Path>,
     /// Where it listens.
     pub(super) listen: &'a str,
+}
+
+/// What a server needs besides its store, as far as its command line says.
+#[derive(Debug)]
+pub(super) struct Server<'a> {
+    /// The specs that it runs.
+    pub(super) specs: Vec<PathBuf>,
+    /// Where it is asked.
+    pub(super) door: Door<'a>,
     /// What specs that it is sent may reach, and where their paths start.
     pub(super) allowed: &'a [Reach],
     pub(super) base: &'a Path,
@@ -43,11 +50,7 @@ pub(super) fn server(server: &Server<'_>, global: &Global) -> Result<(), Error> 
         return Err(Error::HardenedServer);
     }
     let mut named = needed(&server.specs, global)?;
-    server.reads.iter().for_each(|path| named.reads(path));
-    if let Some(tokens) = server.tokens {
-        named.reads_anew(tokens);
-    }
-    named.listens(server.listen);
+    opens(&server.door, &mut named);
     named.listens_anywhere = server.allowed.contains(&Reach::Ports);
     named.connects_anywhere = server.allowed.contains(&Reach::Network);
     if server.allowed.contains(&Reach::Files) {
@@ -56,12 +59,29 @@ pub(super) fn server(server: &Server<'_>, global: &Global) -> Result<(), Error> 
     keep(&named, "its command line and specs name")
 }
 
-/// Takes everything from this process that a run of `specs` does not need. No thread may have been started.
+/// Takes everything from this process that a run of `specs` does not need, which answers at a `door` if there is one. No thread may
+/// have been started.
 ///
 /// # Errors
 /// [`Error::HardenedCommand`], and [`Error::NotHardened`] where the system cannot do it.
-pub(super) fn process(specs: &[PathBuf], global: &Global) -> Result<(), Error> {
-    keep(&needed(specs, global)?, "its specs name")
+pub(super) fn process(specs: &[PathBuf], door: Option<Door<'_>>, global: &Global) -> Result<(), Error> {
+    let mut named = needed(specs, global)?;
+    match door {
+        Some(door) => {
+            opens(&door, &mut named);
+            keep(&named, "its command line and specs name")
+        }
+        None => keep(&named, "its specs name"),
+    }
+}
+
+/// What it takes to answer at `door`.
+fn opens(door: &Door<'_>, named: &mut Named) {
+    door.reads.iter().for_each(|path| named.reads(path));
+    if let Some(tokens) = door.tokens {
+        named.reads_anew(tokens);
+    }
+    named.listens(door.listen);
 }
 
 /// From here on this process starts no program: all plugins are compiled.

@@ -1,5 +1,6 @@
 //! `spout pipeline`: what a pipeline is doing, and what can be done with one that runs.
 
+mod parts;
 mod skip;
 mod status;
 

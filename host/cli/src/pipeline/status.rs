@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use serde_json::{Map, Value};
-use spout_api::{Condition, PartitionState, PartitionStatus, Status};
+use spout_api::{CommitTimes, Condition, PartitionState, PartitionStatus, QueueStatus, Status};
 use spout_base::clock;
 
-use crate::print::{Printer, Table, count, grouped, local_time, short};
+use super::parts;
+use crate::print::{Printer, Table, count, grouped, local_time, short, size};
 
 /// Said where nobody knows.
 const UNKNOWN: &str = "unknown";
@@ -36,13 +37,28 @@ pub(super) fn show(status: &Status, printer: &mut Printer) -> Result<()> {
         ("lag", if runs { lag(status.lag) } else { String::new() }),
         ("behind", if runs { time(status.time_lag_ms) } else { String::new() }),
         ("readers", if status.readers > 0 { grouped(status.readers) } else { String::new() }),
+        ("queue", status.queue.filter(|_| runs).map(queue).unwrap_or_default()),
+        ("commits take", status.commit_ms.map(took).unwrap_or_default()),
         ("what to do", advice(status).unwrap_or_default()),
     ])?;
-    if status.partitions.is_empty() {
-        return Ok(());
+    let tables = [
+        (!status.partitions.is_empty()).then(|| table(&status.partitions)),
+        (!status.handlers.is_empty()).then(|| parts::handlers(&status.handlers)),
+        (!status.plugin_use.is_empty()).then(|| parts::plugins(&status.plugin_use)),
+    ];
+    for table in tables.into_iter().flatten() {
+        printer.line("")?;
+        printer.table(&table)?;
     }
-    printer.line("")?;
-    printer.table(&table(&status.partitions))
+    Ok(())
+}
+
+fn queue(queue: QueueStatus) -> String {
+    format!("{} fetched and not yet taken, of {}", size(queue.bytes), size(queue.capacity))
+}
+
+fn took(CommitTimes { last, p50, p99, .. }: CommitTimes) -> String {
+    format!("{p50:.0} ms, 1 of 100 more than {p99:.0} ms, the last {last:.0} ms")
 }
 
 fn table(partitions: &[PartitionStatus]) -> Table {
@@ -96,7 +112,7 @@ fn word(state: PartitionState) -> &'static str {
 }
 
 /// A time in a word.
-fn time(ms: Option<u64>) -> String {
+pub(super) fn time(ms: Option<u64>) -> String {
     match ms {
         None => UNKNOWN.to_owned(),
         Some(ms) if ms < 10_000 => format!("{:.1} s", ms as f64 / 1000.0),

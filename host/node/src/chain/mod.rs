@@ -7,25 +7,32 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
+use spout_base::clock;
 use spout_data::{Batch, Origins, Part};
 
 use self::passing::{Passing, add, pass};
-use super::{Error, Handled, Handler, Shape, Source, SourceEvent, build::CONFIG};
+use super::{Error, Handled, Handler, Shape, Source, SourceEvent, Tally, build::CONFIG};
 
 /// What leaves each handler, by its id.
 type Shapes = Vec<(String, Shape)>;
 
+/// A handler of a chain, and what counts its rows.
+struct Counted {
+    handler: Box<dyn Handler>,
+    tally: Arc<Tally>,
+}
+
 /// Handlers in order.
 #[derive(Default)]
 pub struct Chain {
-    handlers: Vec<Box<dyn Handler>>,
+    handlers: Vec<Counted>,
     /// What flows in, and out, as far as it is known.
     shapes: (Shape, Shape),
 }
 
 impl std::fmt::Debug for Chain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.handlers.iter().map(|handler| handler.id())).finish()
+        f.debug_list().entries(self.handlers.iter().map(|counted| counted.handler.id())).finish()
     }
 }
 
@@ -33,7 +40,15 @@ impl Chain {
     /// A chain of these handlers.
     #[must_use]
     pub fn new(handlers: Vec<Box<dyn Handler>>) -> Self {
-        Self { handlers, shapes: Default::default() }
+        let counted = |handler| Counted { handler, tally: Arc::default() };
+        Self { handlers: handlers.into_iter().map(counted).collect(), shapes: Default::default() }
+    }
+
+    /// The same whose handlers are counted by these, in order.
+    #[must_use]
+    pub fn counted_by<'a>(mut self, tallies: impl IntoIterator<Item = &'a Arc<Tally>>) -> Self {
+        self.handlers.iter_mut().zip(tallies).for_each(|(counted, tally)| counted.tally = Arc::clone(tally));
+        self
     }
 
     /// Asks the plugins in it for what [`Chain::shape`] will say of `input`.
@@ -42,7 +57,7 @@ impl Chain {
     /// A plugin that cannot be asked, or refuses such rows.
     pub async fn prepare(&mut self, input: &Shape) -> Result<(), Error> {
         let mut shape = input.clone();
-        for handler in &mut self.handlers {
+        for Counted { handler, .. } in &mut self.handlers {
             handler.prepare(&shape).await?;
             // What else is wrong is said where the shape is asked for.
             let Ok(next) = handler.shape(&shape) else { break };
@@ -67,7 +82,7 @@ impl Chain {
     pub fn shapes_of(&mut self, input: Shape) -> Result<Vec<(String, Shape)>, Error> {
         let mut shapes = Vec::with_capacity(self.handlers.len());
         let mut shape = input.clone();
-        for handler in &mut self.handlers {
+        for Counted { handler, .. } in &mut self.handlers {
             shape = handler.shape(&shape)?;
             shapes.push((handler.id().to_owned(), shape.clone()));
         }
@@ -78,7 +93,7 @@ impl Chain {
     /// As [`Chain::shapes_of`], as far as the handlers take such rows; and the number of the first that does not, with why.
     pub async fn shapes_until(&mut self, input: Shape) -> (Shapes, Option<(usize, Error)>) {
         let mut shapes: Vec<(String, Shape)> = Vec::with_capacity(self.handlers.len());
-        for (number, handler) in self.handlers.iter_mut().enumerate() {
+        for (number, Counted { handler, .. }) in self.handlers.iter_mut().enumerate() {
             let input = shapes.last().map_or(&input, |(_, shape)| shape);
             match handler.prepare(input).await.and_then(|()| handler.shape(input)) {
                 Ok(shape) => shapes.push((handler.id().to_owned(), shape)),
@@ -91,13 +106,13 @@ impl Chain {
     /// Whether what comes out is one stream, in which sources can no longer be distinguished.
     #[must_use]
     pub fn merges(&self) -> bool {
-        self.handlers.iter().any(|handler| handler.merges())
+        self.handlers.iter().any(|counted| counted.handler.merges())
     }
 
     /// The shortest time after which a handler no longer waits for a source that has nothing.
     #[must_use]
     pub fn idle_after(&self) -> Option<Duration> {
-        self.handlers.iter().filter_map(|handler| handler.idle_after()).min()
+        self.handlers.iter().filter_map(|counted| counted.handler.idle_after()).min()
     }
 
     /// Passes one batch through all handlers. The last batch of the answer carries the whole span, those before it an
@@ -110,8 +125,8 @@ impl Chain {
         let Batch { records, span, origins, messages, dead, late, unknown, counts } = batch;
         let parts = if records.num_columns() == 0 { Vec::new() } else { vec![(records, origins)] };
         let mut passing = Passing::of(parts, Source::Partition(span.partition)).with(late, counts);
-        for handler in &mut self.handlers {
-            pass(handler.as_mut(), &mut passing).await?;
+        for counted in &mut self.handlers {
+            pass(counted, &mut passing).await?;
         }
         let mut batches = passing.join(span, &messages, dead);
         if let Some(last) = batches.last_mut() {
@@ -127,8 +142,8 @@ impl Chain {
     /// The first error of a handler.
     pub(super) async fn rows(&mut self, records: RecordBatch, from: Source) -> Result<Handled, Error> {
         let mut passing = Passing::of(vec![(records, Origins::Each)], from);
-        for handler in &mut self.handlers {
-            pass(handler.as_mut(), &mut passing).await?;
+        for counted in &mut self.handlers {
+            pass(counted, &mut passing).await?;
         }
         Ok(passing.handled())
     }
@@ -149,14 +164,15 @@ impl Chain {
     async fn pass_event(&mut self, event: SourceEvent) -> Result<Passing, Error> {
         let mut held = Passing::of(Vec::new(), Source::Merged);
         let mut merged = false;
-        for handler in &mut self.handlers {
-            pass(handler.as_mut(), &mut held).await?;
+        for counted in &mut self.handlers {
+            pass(counted, &mut held).await?;
             // Behind a handler that merges there are no partitions any more.
             if !merged || event == SourceEvent::Cut {
-                let handled = handler.on_event(event).await?;
-                add(handler.as_ref(), &mut held, handled);
+                let begun = clock::now();
+                let handled = counted.handler.on_event(event).await?;
+                add(counted, &mut held, handled, begun);
             }
-            merged |= handler.merges();
+            merged |= counted.handler.merges();
         }
         Ok(held)
     }
@@ -176,10 +192,11 @@ impl Chain {
 
     async fn finished(&mut self) -> Result<Passing, Error> {
         let mut held = Passing::of(Vec::new(), Source::Merged);
-        for handler in &mut self.handlers {
-            pass(handler.as_mut(), &mut held).await?;
-            let last = handler.finish().await?;
-            add(handler.as_ref(), &mut held, last);
+        for counted in &mut self.handlers {
+            pass(counted, &mut held).await?;
+            let begun = clock::now();
+            let last = counted.handler.finish().await?;
+            add(counted, &mut held, last, begun);
         }
         Ok(held)
     }
@@ -190,8 +207,10 @@ impl Chain {
     /// The first error of a handler.
     pub async fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
         let mut states = BTreeMap::new();
-        for handler in &mut self.handlers {
+        for Counted { handler, tally } in &mut self.handlers {
+            let begun = clock::now();
             let parts = handler.snapshot().await?;
+            tally.worked(begun.elapsed());
             if let Some(config) = handler.config().filter(|_| !parts.is_empty()) {
                 states.insert(format!("{}/{CONFIG}", handler.id()), Part::from(config.to_string().into_bytes()));
             }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use spout_base::clock::{self, Instant};
 use spout_data::{Aside, Batch, Counts, DeadLetter, Letters, Messages, Origins, PartitionId, Position, Span, Wrong};
 
+use super::Counted;
 use crate::{Error, Handled, Handler, Kept, RowFault, Source};
 
 /// Rows on their way through the handlers.
@@ -27,10 +29,14 @@ struct Failed {
 }
 
 /// Passes what is on its way through one handler.
-pub(super) async fn pass(handler: &mut dyn Handler, passing: &mut Passing) -> Result<(), Error> {
+pub(super) async fn pass(counted: &mut Counted, passing: &mut Passing) -> Result<(), Error> {
+    let Counted { handler, tally } = counted;
+    let handler = handler.as_mut();
     for (records, origins) in std::mem::take(&mut passing.parts) {
         let before = records.clone();
+        let begun = clock::now();
         let handled = handler.handle(records, passing.from).await?;
+        tally.count(before.num_rows(), &handled, begun.elapsed());
         let filtered = left_out(before.num_rows(), &handled);
         passing.counts.filter(handler.id(), filtered);
         passing.counts.keep(handler.id(), kept(before.num_rows(), filtered, &handled));
@@ -71,8 +77,10 @@ fn kept(rows: usize, filtered: u64, handled: &Handled) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX).saturating_sub_unsigned(gone)
 }
 
-/// Adds rows that a handler released; they came from nowhere in particular.
-pub(super) fn add(handler: &dyn Handler, held: &mut Passing, released: Handled) {
+/// Adds rows that a handler released since it was asked; they came from nowhere in particular.
+pub(super) fn add(counted: &Counted, held: &mut Passing, released: Handled, asked: Instant) {
+    let handler = counted.handler.as_ref();
+    counted.tally.count(0, &released, asked.elapsed());
     held.counts.filter(handler.id(), released.filtered);
     held.counts.keep(handler.id(), kept(0, released.filtered, &released));
     refuse(handler, held, released.refused);

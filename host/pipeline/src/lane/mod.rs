@@ -112,6 +112,16 @@ pub(super) struct Room {
 }
 
 impl Room {
+    /// Bytes of all of it.
+    pub(super) fn whole(&self) -> usize {
+        self.whole
+    }
+
+    /// Bytes of what is in it.
+    pub(super) fn taken(&self) -> usize {
+        self.whole.saturating_sub(self.free.available_permits())
+    }
+
     /// Waits for room for `bytes`, or for all of it if that is less; `None` at the end.
     async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let size = u32::try_from(bytes.clamp(1, self.whole)).unwrap_or(u32::MAX);

@@ -78,6 +78,7 @@ impl Run<'_> {
             }
         }
         self.totals.commit(&commit.counts, faults);
+        self.parts.figures.committed(took);
         self.publishing.moved();
         drop(self.updates.send(Update::Committed {
             pipeline: self.parts.name.clone(),

@@ -182,6 +182,8 @@ impl<'a> Run<'a> {
             until => until,
         };
         let partitions = marker.partitions.len();
+        let rooms = rooms(&indices);
+        parts.figures.fetches_into(rooms.values());
         drop(updates.send(Update::Started { pipeline: parts.name.clone(), head, took_over, partitions }));
         let run = Self {
             publishing: Publishing::start(parts, &repo, &differences),
@@ -204,7 +206,7 @@ impl<'a> Run<'a> {
                 standings: parts.standings.clone(),
                 ..Shared::new(&parts.name, sender, totals.counts.messages, parts.thresholds().rows, &stop)
             },
-            rooms: rooms(&indices),
+            rooms,
             indices,
             lanes: BTreeMap::new(),
             edition: 0,

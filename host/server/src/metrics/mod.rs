@@ -1,5 +1,7 @@
 //! The route of Prometheus: what pipelines have done since they started, in its text format.
 
+mod parts;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
@@ -40,15 +42,23 @@ const COUNTERS: [(&str, &str); 6] = [
     ("bytes", "Payload bytes fetched since the pipeline started."),
 ];
 
+/// The name of a metric, its kind, and what it is.
+type Family<'a> = (&'a str, &'static str, &'static str);
+
 /// Samples by the name of their metric.
 #[derive(Default)]
 struct Families(BTreeMap<String, (&'static str, &'static str, Vec<String>)>);
 
 impl Families {
-    fn add(&mut self, (name, kind, help): (&str, &'static str, &'static str), labels: &[(&str, &str)], value: &Value) {
+    fn add(&mut self, family: Family<'_>, labels: &[(&str, &str)], value: &Value) {
+        self.add_part(family, "", labels, value);
+    }
+
+    /// Adds a sample whose name has `part` at its end, as those of a summary do.
+    fn add_part(&mut self, (name, kind, help): Family<'_>, part: &str, labels: &[(&str, &str)], value: &Value) {
         let Some(value) = value.as_f64().filter(|value| value.is_finite()) else { return };
         let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
-        let sample = format!("{{{}}} {value}", labels.join(","));
+        let sample = format!("{part}{{{}}} {value}", labels.join(","));
         self.0.entry(name.to_owned()).or_insert((kind, help, Vec::new())).2.push(sample);
     }
 }
@@ -91,6 +101,7 @@ fn of_status(status: &Status, families: &mut Families) {
     );
     families.add(lag, &[pipeline], status.counts.get("lag").unwrap_or(&Value::Null));
     of_partitions(status, families);
+    parts::of_parts(status, families);
     for (plugin, metrics) in &status.metrics {
         for (name, value) in metrics.as_object().into_iter().flatten() {
             of_plugin(&[pipeline, ("plugin", plugin), ("name", name)], value, families);
@@ -194,6 +205,14 @@ mod tests {
                 "name": name, "state": "running", "since_ms": 1, "commits": 2, "head": null,
                 "counts": {"messages": 7, "rows": 5, "lag": null, "filtered": {"f": 2}},
                 "metrics": {"pl\"ug": {"hits": 3, "load": 0.5, "times": {"count": 2, "sum": 1.5, "min": 0.5, "max": 1.0}}},
+                "handlers": [
+                    {"handler": "filter", "id": "f", "rows_in": 7, "rows_out": 5, "busy_ms": 1500, "lane": true}
+                ],
+                "plugin_use": {"csv": {
+                    "instances": 2, "calls": 9, "busy_ms": 4, "memory": 65_536, "memory_limit": 131_072, "traps": 0
+                }},
+                "queue": {"bytes": 3, "capacity": 10},
+                "commit_ms": {"count": 2, "sum": 750.0, "last": 500.0, "p50": 250.0, "p99": 500.0},
             }))
             .unwrap()
         };
@@ -208,10 +227,25 @@ mod tests {
             "spout_plugin_counter{pipeline=\"a\",plugin=\"pl\\\"ug\",name=\"hits\"} 3",
             "spout_plugin_gauge{pipeline=\"a\",plugin=\"pl\\\"ug\",name=\"load\"} 0.5",
             "spout_plugin_observations_sum{pipeline=\"a\",plugin=\"pl\\\"ug\",name=\"times\"} 1.5",
+            "spout_handler_rows_in_total{pipeline=\"a\",handler=\"f\",kind=\"filter\"} 7",
+            "spout_handler_rows_out_total{pipeline=\"b\",handler=\"f\",kind=\"filter\"} 5",
+            "spout_handler_busy_seconds_total{pipeline=\"a\",handler=\"f\",kind=\"filter\"} 1.5",
+            "spout_plugin_calls_total{pipeline=\"a\",plugin=\"csv\"} 9",
+            "spout_plugin_memory_bytes{pipeline=\"a\",plugin=\"csv\"} 65536",
+            "spout_plugin_memory_limit_bytes{pipeline=\"a\",plugin=\"csv\"} 131072",
+            "spout_queue_bytes{pipeline=\"a\"} 3",
+            "# TYPE spout_commit_seconds summary",
+            "spout_commit_seconds{pipeline=\"a\",quantile=\"0.5\"} 0.25",
+            "spout_commit_seconds{pipeline=\"a\",quantile=\"0.99\"} 0.5",
+            "spout_commit_seconds_sum{pipeline=\"a\"} 0.75",
+            "spout_commit_seconds_count{pipeline=\"a\"} 2",
         ] {
             assert!(lines.contains(&line), "{line} is not in\n{text}");
         }
         assert!(!text.contains("spout_lag_messages"), "a lag that nobody knows is none");
+        assert!(!text.contains("spout_plugin_cpu_seconds_total"), "nor is processor time that nobody knows");
+        let help = lines.iter().filter(|line| line.starts_with("# HELP")).count();
+        assert_eq!(help, lines.iter().filter(|line| line.starts_with("# TYPE")).count());
     }
 
     #[test]
