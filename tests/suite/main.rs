@@ -72,6 +72,7 @@ mod several;
 mod spouts;
 mod store_trouble;
 mod tars;
+mod terminal;
 mod tidy;
 mod trouble;
 mod types;

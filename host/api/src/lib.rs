@@ -37,6 +37,7 @@ mod status;
 mod table;
 mod tables;
 mod tags;
+mod tapped;
 mod target;
 mod untar;
 mod upkeep;
@@ -74,6 +75,7 @@ pub use self::{
     table::{Import, Table},
     tables::Tables,
     tags::{NewTag, Tag, TagMade},
+    tapped::Tapped,
     target::{Changes, Put, Target, committed},
     untar::Untar,
     upkeep::Check,

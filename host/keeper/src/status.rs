@@ -14,7 +14,7 @@ use spout_base::{
     error::{Coded, chain},
 };
 use spout_data::PartitionId;
-use spout_pipeline::{Parts, Update};
+use spout_pipeline::{Parts, Taps, Update};
 use spout_plugin::Progress;
 use spout_producer::{Standing, Standings};
 
@@ -26,6 +26,8 @@ struct Known {
     lasting: bool,
     /// How its partitions stand, while it runs here.
     standings: Standings,
+    /// Where its rows can be looked at, if it was started here.
+    taps: Option<Taps>,
 }
 
 /// What all pipelines are doing. Clones share it.
@@ -46,6 +48,12 @@ impl Statuses {
         self.with(|all| all.get(name).cloned()).map(Known::now)
     }
 
+    /// Where the rows of one can be looked at, if it was started here.
+    #[must_use]
+    pub fn taps(&self, name: &str) -> Option<Taps> {
+        self.with(|all| all.get(name)?.taps.clone())
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<String, Known>) -> T) -> T {
         // What is under the lock is sound at every moment.
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -56,6 +64,7 @@ impl Statuses {
             status: Status::new(name, Phase::Starting, clock::wall_ms()),
             lasting: false,
             standings: Standings::default(),
+            taps: None,
         };
         self.with(|all| act(all.entry(name.to_owned()).or_insert_with(new)))
     }
@@ -113,13 +122,14 @@ impl Statuses {
         let name = parts.name();
         self.set(name, Phase::Starting);
         self.known(name, |known| {
-            let Known { status, lasting, standings } = known;
+            let Known { status, lasting, standings, taps } = known;
             if std::mem::take(lasting) {
                 (status.error, status.code) = (None, None);
             }
             status.address = None;
             status.plugins.clone_from(parts.digests());
             standings.clone_from(parts.standings());
+            *taps = Some(parts.taps().clone());
         });
     }
 

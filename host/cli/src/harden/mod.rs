@@ -64,6 +64,14 @@ pub(super) fn process(specs: &[PathBuf], global: &Global) -> Result<(), Error> {
     keep(&needed(specs, global)?, "its specs name")
 }
 
+/// Whether the system could do any of that.
+pub(super) fn is_possible() -> bool {
+    #[cfg(target_os = "linux")]
+    return landlocked::is_there();
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
 /// From here on this process starts no program: all plugins are compiled.
 ///
 /// # Errors

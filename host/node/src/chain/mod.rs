@@ -3,13 +3,18 @@
 mod passing;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use spout_data::{Batch, Origins, Part};
 
-use self::passing::{Passing, add, pass};
+pub use self::watching::Watcher;
+use self::{
+    passing::{Passing, add, pass},
+    watching::Watched,
+};
 use super::{Error, Handled, Handler, Shape, Source, SourceEvent, build::CONFIG};
 
 /// What leaves each handler, by its id.
@@ -21,6 +26,8 @@ pub struct Chain {
     handlers: Vec<Box<dyn Handler>>,
     /// What flows in, and out, as far as it is known.
     shapes: (Shape, Shape),
+    /// Who may look at its rows.
+    watched: Option<Watched>,
 }
 
 impl std::fmt::Debug for Chain {
@@ -33,7 +40,19 @@ impl Chain {
     /// A chain of these handlers.
     #[must_use]
     pub fn new(handlers: Vec<Box<dyn Handler>>) -> Self {
-        Self { handlers, shapes: Default::default() }
+        Self { handlers, shapes: Default::default(), watched: None }
+    }
+
+    /// The same, whose rows `by` may look at: so many handlers are `before` it, and what `enters` it is seen where nobody before it
+    /// has shown that.
+    #[must_use]
+    pub fn watched(self, by: Arc<dyn Watcher>, before: usize, enters: bool) -> Self {
+        Self { watched: Some(Watched { by, before, enters }), ..self }
+    }
+
+    /// Who looks at its rows now, if anybody does.
+    fn watching(&self) -> Option<Watched> {
+        self.watched.as_ref().filter(|watched| watched.by.watches()).cloned()
     }
 
     /// Asks the plugins in it for what [`Chain::shape`] will say of `input`.
@@ -110,8 +129,11 @@ impl Chain {
         let Batch { records, span, origins, messages, dead, late, unknown, counts } = batch;
         let parts = if records.num_columns() == 0 { Vec::new() } else { vec![(records, origins)] };
         let mut passing = Passing::of(parts, Source::Partition(span.partition)).with(late, counts);
-        for handler in &mut self.handlers {
+        let watching = self.watching();
+        watching.iter().for_each(|watched| watched.show(0, passing.rows()));
+        for (at, handler) in self.handlers.iter_mut().enumerate() {
             pass(handler.as_mut(), &mut passing).await?;
+            watching.iter().for_each(|watched| watched.show(at + 1, passing.rows()));
         }
         let mut batches = passing.join(span, &messages, dead);
         if let Some(last) = batches.last_mut() {
@@ -148,14 +170,15 @@ impl Chain {
 
     async fn pass_event(&mut self, event: SourceEvent) -> Result<Passing, Error> {
         let mut held = Passing::of(Vec::new(), Source::Merged);
-        let mut merged = false;
-        for handler in &mut self.handlers {
+        let (mut merged, watching) = (false, self.watching());
+        for (at, handler) in self.handlers.iter_mut().enumerate() {
             pass(handler.as_mut(), &mut held).await?;
             // Behind a handler that merges there are no partitions any more.
             if !merged || event == SourceEvent::Cut {
                 let handled = handler.on_event(event).await?;
                 add(handler.as_ref(), &mut held, handled);
             }
+            watching.iter().for_each(|watched| watched.show(at + 1, held.rows()));
             merged |= handler.merges();
         }
         Ok(held)
@@ -176,10 +199,12 @@ impl Chain {
 
     async fn finished(&mut self) -> Result<Passing, Error> {
         let mut held = Passing::of(Vec::new(), Source::Merged);
-        for handler in &mut self.handlers {
+        let watching = self.watching();
+        for (at, handler) in self.handlers.iter_mut().enumerate() {
             pass(handler.as_mut(), &mut held).await?;
             let last = handler.finish().await?;
             add(handler.as_ref(), &mut held, last);
+            watching.iter().for_each(|watched| watched.show(at + 1, held.rows()));
         }
         Ok(held)
     }
