@@ -110,12 +110,6 @@ impl Drop for Tap {
     }
 }
 
-impl Default for Taps {
-    fn default() -> Self {
-        Self::at(String::new(), Vec::new())
-    }
-}
-
 impl Taps {
     /// Those of a pipeline of this spec.
     pub(super) fn of(spec: &PipelineSpec) -> Self {

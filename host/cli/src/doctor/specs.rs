@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 use spout_base::clock;
 use spout_pipeline::{Partitions, Parts};
 use spout_plugin::GrantSpec;
-use spout_producer::Peek;
+use spout_producer::{Class, Peek};
 use spout_repo::Store;
 use spout_spec::{Loaded, load_every};
 use tokio::{net::TcpStream, time::timeout};
@@ -72,6 +72,9 @@ impl Source {
         let own = loaded.spec.producers().map(|(_, producer)| &producer.grants);
         let grants = std::iter::once(&loaded.spec.grants).chain(own).flat_map(|grants| grants.values());
         let unasked = loaded.spec.sources().find_map(|(_, source)| match source.spec.peek() {
+            Peek::Harmless if source.spec.promise().class == Class::Push => {
+                Some("it takes what others send".to_owned())
+            }
             Peek::Harmless => None,
             Peek::Passing(why) | Peek::Harmful(why) | Peek::Impossible(why) => Some(why),
         });

@@ -46,13 +46,11 @@ pub(super) async fn look(url: &str) -> (Vec<Line>, Option<Store>) {
     match store.try_out().await {
         Ok(TriedOut { took, ahead_ms }) => {
             let is = format!("a name can be created only once; an object takes {} ms", took.as_millis());
-            lines.push(match took.as_millis() > SLOW {
-                false => Line::ok("writing", is),
-                true => Line::warning(
-                    "writing",
-                    is,
-                    "each commit takes several of these: a larger `commit.flush` makes fewer of them",
-                ),
+            lines.push(if took.as_millis() > SLOW {
+                let advice = "each commit takes several of these: a larger `commit.flush` makes fewer of them";
+                Line::warning("writing", is, advice)
+            } else {
+                Line::ok("writing", is)
             });
             lines.extend(ahead_ms.map(clock));
         }
@@ -70,6 +68,9 @@ fn absent(url: &str) -> Line {
         let advice = "the first `spout run` makes it";
         return Line::warning("store", format!("nothing is at {url} yet"), advice);
     };
+    if directory.exists() {
+        return Line::error("store", format!("{url} is there and is no directory"), "name a directory with --store");
+    }
     let above = directory.ancestors().find(|above| above.exists()).filter(|above| !above.as_os_str().is_empty());
     let above = above.unwrap_or(Path::new("."));
     match access(above, Access::WRITE_OK) {

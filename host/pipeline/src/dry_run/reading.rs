@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Before, DryRun, DryRunOptions, End, Letter, Read, Step,
-    seen::{Seen, columns},
+    seen::{Passed, Seen, columns},
 };
 use crate::{
     Error,
@@ -279,7 +279,7 @@ impl Reading {
         if let Some(trouble) = self.shared.standings.trouble() {
             notes.push(format!("the source cannot be read: [{}] {}", trouble.code, trouble.error));
         }
-        let step = |(at, (after, passed)): (usize, (String, super::seen::Passed))| Step {
+        let step = |(at, (after, passed)): (usize, (String, Passed))| Step {
             rows: passed.rows(),
             columns: match passed.schema.as_ref().or_else(|| self.shapes.get(at)?.schema.as_ref()) {
                 Some(schema) => columns(schema),
