@@ -223,6 +223,19 @@ fn what_was_committed_and_not_acknowledged_is_recognized_and_acknowledged() -> R
 }
 
 #[test]
+fn a_dry_run_acknowledges_nothing() -> Result<()> {
+    let site = site()?;
+    let queue = Queue::with(100);
+    site.write("spec.yaml", spec(&queue.serve()?, "fetch: {messages: 10}", "rows: 500, time: 50ms"))?;
+    let tried = site.json(&["dry-run", "spec.yaml", "--rows", "20"])?.remove(0);
+    ensure!(tried["messages"] == 20 && tried["notes"].to_string().contains("not acknowledged"), "{tried}");
+    let back = queue.wait(|| false, |state| state.waiting.len() == 100);
+    ensure!(back && queue.change(|state| state.acknowledged) == 0, "{:?}", queue.change(|state| state.waiting.len()));
+    site.ok(&["run", "spec.yaml", "--until", "idle"])?;
+    each_once(&site, 100)
+}
+
+#[test]
 fn as_many_wait_as_may_and_a_commit_is_made_before_there_are_more() -> Result<()> {
     let site = site()?;
     let queue = Queue::with(1_000);

@@ -75,6 +75,7 @@ mod shown;
 mod spouts;
 mod store_trouble;
 mod tars;
+mod terminal;
 mod tidy;
 mod trouble;
 mod types;

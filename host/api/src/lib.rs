@@ -39,6 +39,7 @@ mod status;
 mod table;
 mod tables;
 mod tags;
+mod tapped;
 mod target;
 mod untar;
 mod upkeep;
@@ -81,6 +82,7 @@ pub use self::{
     table::{Import, Table},
     tables::Tables,
     tags::{NewTag, Tag, TagMade},
+    tapped::Tapped,
     target::{Changes, Put, Target, committed},
     untar::Untar,
     upkeep::Check,

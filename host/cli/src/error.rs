@@ -191,6 +191,31 @@ pub(super) enum Error {
         /// Why not.
         why: String,
     },
+    /// What only the process knows that runs a pipeline.
+    #[error("no process of this machine runs the pipeline `{pipeline}` of the store {store}; {advice}")]
+    NotRunning {
+        /// The pipeline.
+        pipeline: String,
+        /// The store.
+        store: String,
+        /// What runs, or how to start it.
+        advice: String,
+    },
+    /// Something of what was looked at is wrong.
+    #[error("{errors} found; what to do is said above")]
+    Unwell {
+        /// How many.
+        errors: String,
+    },
+    /// A file that is there.
+    #[error("{} is there already, and is left as it is; name another with -o, or remove it", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nobody looks at the terminal.
+    #[error("standard output is no terminal that could be drawn on; `spout top --once` prints the same as text")]
+    NoScreen,
     /// Stopped for the second time.
     #[error("stopped before everything that was read was committed; the next run reads it again")]
     Interrupted,
@@ -211,7 +236,7 @@ impl Coded for Error {
             Self::NotAFile { .. } | Self::Token { .. } | Self::HardenedCommand { .. } | Self::HardenedServer => {
                 Kind::Spec
             }
-            Self::NoTests { .. } => Kind::Spec,
+            Self::NoTests { .. } | Self::Exists { .. } | Self::NoScreen => Kind::Spec,
             Self::TestsFailed { .. } | Self::DeadLetters { .. } => Kind::Message,
             Self::WriteFile { .. }
             | Self::ReadFile { .. }
@@ -220,6 +245,8 @@ impl Coded for Error {
             | Self::Runtime { .. }
             | Self::NoCommit { .. }
             | Self::NotHardened { .. }
+            | Self::NotRunning { .. }
+            | Self::Unwell { .. }
             | Self::Interrupted => Kind::Unavailable,
             Self::Build { .. } => Kind::Plugin,
             Self::PluginsFailed { .. } | Self::PromisesBroken { .. } => Kind::Plugin,
@@ -254,6 +281,10 @@ impl Coded for Error {
             Self::HardenedCommand { .. } => "E0959",
             Self::NotHardened { .. } => "E0960",
             Self::HardenedServer => "E0961",
+            Self::NotRunning { .. } => "E0925",
+            Self::Unwell { .. } => "E0926",
+            Self::Exists { .. } => "E0927",
+            Self::NoScreen => "E0928",
         }
     }
 }

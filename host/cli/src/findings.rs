@@ -32,6 +32,16 @@ impl Finding {
         self.crash
     }
 
+    /// Its code, if it has one.
+    pub(super) fn code(&self) -> Option<&'static str> {
+        self.report()?.code()
+    }
+
+    /// What it says, in one line; nothing where only nobody reads any more.
+    pub(super) fn text(&self) -> Option<String> {
+        Some(self.report()?.line())
+    }
+
     /// An error that says where it is, if it is anywhere.
     pub(super) fn of(error: anyhow::Error) -> Self {
         Self { error, file: None, line: None, key: None, crash: false }

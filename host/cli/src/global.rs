@@ -197,6 +197,25 @@ impl Global {
         Ok(None)
     }
 
+    /// The server, or the process of this machine that runs the pipeline.
+    pub(crate) async fn running(&self, pipeline: &str) -> Result<Remote> {
+        match self.asked(pipeline).await? {
+            Some(process) => Ok(process),
+            None => {
+                let mut running = Vec::new();
+                for process in self.processes() {
+                    running.extend(process.statuses().await.unwrap_or_default().into_iter().map(|status| status.name));
+                }
+                let advice = match running.as_slice() {
+                    [] => "start it with `spout run SPEC`, or name the server that runs it with --server".to_owned(),
+                    running => format!("what runs here is {}; or name a server with --server", running.join(", ")),
+                };
+                let (pipeline, store) = (pipeline.to_owned(), self.store.clone());
+                Err(Error::NotRunning { pipeline, store, advice }.into())
+            }
+        }
+    }
+
     /// The processes of this machine that run pipelines of the store, where no server is named.
     pub(crate) fn processes(&self) -> Vec<Remote> {
         if self.server().is_some() {
@@ -213,6 +232,11 @@ impl Global {
     /// The server, where one is named; an empty variable names none.
     fn server(&self) -> Option<&str> {
         self.server.as_deref().filter(|server| !server.is_empty())
+    }
+
+    /// The server, where one is named.
+    pub(crate) fn server_named(&self) -> Result<Option<Remote>> {
+        self.remote()
     }
 
     fn remote(&self) -> Result<Option<Remote>> {

@@ -9,17 +9,21 @@
 mod allocator;
 mod answer;
 mod busy;
+mod cells;
 mod changes;
 mod check;
 mod commit;
 mod compact;
+mod completions;
 mod copy;
 mod create;
 mod dead_letter;
 mod delete;
 mod diff;
+mod doctor;
 mod draw;
 mod drop;
+mod dry_run;
 mod error;
 mod explain;
 mod fates;
@@ -32,10 +36,12 @@ mod glob;
 mod global;
 mod harden;
 mod import;
+mod init;
 mod inspect;
 mod kept;
 mod list;
 mod logs;
+mod man;
 mod managed;
 mod marker;
 mod open_files;
@@ -60,9 +66,11 @@ mod steer;
 mod stop;
 mod subscribe;
 mod table_format;
+mod tap;
 pub mod telemetry;
 mod test;
 mod token;
+mod top;
 mod ui;
 mod update;
 mod upgrade;
@@ -90,9 +98,11 @@ use crate::telemetry::Volume;
     arg_required_else_help = true,
     max_term_width = 120,
     after_help = "Examples:
-  spout schema --example > my.yaml      a spec to start from
+  spout init kafka                      a spec to start from, for a source
+  spout schema --example > my.yaml      one with every part explained
   spout check my.yaml                   what it would do, and whether it can
   spout test my.yaml                    runs the tests in it
+  spout dry-run my.yaml                 what it makes of a few real messages, without a commit
   spout run my.yaml                     until Ctrl-C, which commits what was read and stops
   spout list commit github-events       what it committed
   spout sql 'select count(*) from \"github-events\"'
@@ -127,7 +137,12 @@ enum Verb {
     Serve(serve::Serve),
     Check(check::Check),
     Test(test::Test),
+    DryRun(dry_run::DryRun),
+    Doctor(doctor::Doctor),
+    Tap(tap::Tap),
+    Top(top::Top),
     Schema(schema::Schema),
+    Init(init::Init),
     Import(import::Import),
     Plugin(plugin::PluginVerb),
     List(list::List),
@@ -163,6 +178,8 @@ enum Verb {
     Upgrade(upgrade::Upgrade),
     Token(token::Token),
     Explain(explain::Explain),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Verb {
@@ -173,6 +190,8 @@ impl Verb {
             Self::Serve(_) => Some("`spout serve`"),
             Self::Check(_) => Some("`spout check`"),
             Self::Test(_) => Some("`spout test`"),
+            Self::DryRun(_) => Some("`spout dry-run`"),
+            Self::Doctor(_) => Some("`spout doctor`"),
             Self::Upgrade(_) => Some("`spout upgrade`"),
             Self::DeadLetter(verb) => verb.only_local(),
             _ => None,
@@ -264,7 +283,12 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Serve(verb) => verb.run(global, printer).await,
         Verb::Check(verb) => verb.run(global, printer).await,
         Verb::Test(verb) => Box::pin(verb.run(global, printer)).await,
+        Verb::DryRun(verb) => Box::pin(verb.run(global, printer)).await,
+        Verb::Doctor(verb) => Box::pin(verb.run(global, printer)).await,
+        Verb::Top(verb) => Box::pin(verb.run(global, printer)).await,
+        Verb::Tap(verb) => verb.run(global, printer).await,
         Verb::Schema(verb) => verb.run(printer),
+        Verb::Init(verb) => verb.run(printer),
         Verb::Import(verb) => verb.run(global, printer),
         Verb::Plugin(verb) => verb.run(global, printer).await,
         Verb::List(verb) => verb.run(global, printer).await,
@@ -299,6 +323,8 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Upgrade(verb) => verb.run(global, printer).await,
         Verb::Token(verb) => verb.run(printer),
         Verb::Explain(verb) => verb.run(printer),
+        Verb::Completions(verb) => verb.run(printer),
+        Verb::Man(verb) => verb.run(printer),
     }
 }
 

@@ -56,6 +56,12 @@ impl Printer {
         !self.json && io::stdout().is_terminal()
     }
 
+    /// Characters that a line may take, where a person is watching.
+    pub(super) fn width(&self) -> Option<usize> {
+        let width = || terminal_size::terminal_size().map_or(120, |(width, _)| usize::from(width.0).max(20));
+        self.is_terminal().then(width)
+    }
+
     /// Prints `text` as it is, without waiting for more.
     pub(super) fn bytes(&mut self, text: &[u8]) -> Result<()> {
         written(self.out.write_all(text).and_then(|()| self.out.flush()))

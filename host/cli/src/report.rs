@@ -73,6 +73,19 @@ impl Report {
         Self { code: Some("E0801"), error: text, causes: Vec::new(), file, line, key, exit: WRONG_USAGE }
     }
 
+    /// Its code.
+    pub(super) fn code(&self) -> Option<&'static str> {
+        self.code
+    }
+
+    /// All of it in one line.
+    pub(super) fn line(&self) -> String {
+        let code = self.code.map(|code| format!("[{code}] ")).unwrap_or_default();
+        let all: Vec<&str> =
+            std::iter::once(self.error.as_str()).chain(self.causes.iter().map(String::as_str)).collect();
+        format!("{code}{}", all.join(": "))
+    }
+
     /// Prints it to standard error.
     pub(super) fn print(&self, json: bool) -> ExitCode {
         self.say(json);

@@ -8,6 +8,7 @@
 //! **Invariant**: nothing is decided here: what is wrong with a request is said by the server, in its words.
 
 mod download;
+mod lines;
 mod link;
 mod markers;
 mod pipelines;

@@ -1,21 +1,22 @@
 //! The requests that verbs on pipelines are.
 
 use async_trait::async_trait;
-use bytes::{Buf as _, BytesMut};
 use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
-use reqwest::{Method, Response};
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 use spout_api::{
-    Error, Graph, LogLine, PipelineLine, Pipelines, PipelinesChanged, Result, ShownSpec, SpecText, Status,
+    Error, Graph, LogLine, PipelineLine, Pipelines, PipelinesChanged, Result, ShownSpec, SpecText, Status, Tapped,
 };
 
-use crate::{Remote, link::Link, remote::word};
+use crate::{Remote, lines::Lines, remote::word};
 
 /// A server whose lines are longer than this is none of ours.
 const LONGEST: usize = 1 << 20;
+/// A sample of rows is a line too.
+const LONGEST_SAMPLE: usize = 8 << 20;
 
 #[async_trait]
 impl Pipelines for Remote {
@@ -71,10 +72,10 @@ impl Pipelines for Remote {
         let recent = recent.to_string();
         let query = [("recent", recent.as_str()), ("follow", word(follow))];
         let answer = self.link.send(self.link.request(Method::GET, ["pipelines", name, "log"], &query)).await?;
-        let reading = Reading { link: self.link.clone(), answer, buffer: BytesMut::new() };
-        let lines = stream::try_unfold(reading, |mut reading| async move {
-            let line = reading.next().await?;
-            Ok::<_, Error>(line.map(|line| (line, reading)))
+        let lines = stream::try_unfold(Lines::of(&self.link, answer, LONGEST), |mut lines| async move {
+            let line = lines.next().await?;
+            let line = line.map(|line| serde_json::from_slice(&line).map_err(|error| lines.foreign(&error)));
+            Ok::<_, Error>(line.transpose()?.map(|line| (line, lines)))
         });
         Ok(lines.boxed())
     }
@@ -88,36 +89,49 @@ impl Remote {
     pub async fn statuses(&self) -> Result<Vec<Status>> {
         self.get(["pipelines"], &[]).await
     }
-}
 
-/// Lines on their way.
-struct Reading {
-    link: Link,
-    answer: Response,
-    buffer: BytesMut,
-}
+    /// What the pipelines are doing that it runs, with whatever else it says of them.
+    ///
+    /// # Errors
+    /// As every verb.
+    pub async fn looks(&self) -> Result<Vec<Value>> {
+        self.get(["pipelines"], &[]).await
+    }
 
-impl Reading {
-    /// The next line; `None` at the end.
-    async fn next(&mut self) -> Result<Option<LogLine>> {
-        loop {
-            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line = self.buffer.split_to(end);
-                self.buffer.advance(1);
-                // Without anything, it only says that the server is still there.
-                if line.is_empty() {
-                    continue;
+    /// The same of one, with its partitions.
+    ///
+    /// # Errors
+    /// As every verb.
+    pub async fn look(&self, name: &str) -> Result<Value> {
+        self.get(["pipelines", name], &[]).await
+    }
+
+    /// Rows of a running pipeline that leave `handler`, or the last one: one of so many, until there were enough.
+    ///
+    /// # Errors
+    /// As every verb.
+    pub async fn tap(
+        &self,
+        name: &str,
+        handler: Option<&str>,
+        every: u64,
+        rows: Option<u64>,
+    ) -> Result<BoxStream<'static, Result<Tapped>>> {
+        let (every, rows) = (every.to_string(), rows.map(|rows| rows.to_string()));
+        let after = handler.map(|handler| ("after", handler));
+        let rows = rows.as_deref().map(|rows| ("rows", rows));
+        let query: Vec<(&str, &str)> = after.into_iter().chain(rows).chain([("every", every.as_str())]).collect();
+        let answer = self.link.send(self.link.request(Method::GET, ["pipelines", name, "tap"], &query)).await?;
+        let samples = stream::try_unfold(Lines::of(&self.link, answer, LONGEST_SAMPLE), |mut lines| async move {
+            while let Some(line) = lines.next().await? {
+                // There is one kind of event.
+                if let Some(data) = line.strip_prefix(b"data: ") {
+                    let tapped = serde_json::from_slice(data).map_err(|error| lines.foreign(&error))?;
+                    return Ok::<_, Error>(Some((tapped, lines)));
                 }
-                let line = serde_json::from_slice(&line);
-                return line.map(Some).map_err(|error| self.link.foreign(error.to_string()));
             }
-            if self.buffer.len() > LONGEST {
-                return Err(self.link.foreign("a line of the log does not end".into()));
-            }
-            match self.answer.chunk().await.map_err(|error| self.link.broken(&error))? {
-                Some(bytes) => self.buffer.extend_from_slice(&bytes),
-                None => return Ok(None),
-            }
-        }
+            Ok(None)
+        });
+        Ok(samples.boxed())
     }
 }

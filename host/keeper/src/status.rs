@@ -14,7 +14,7 @@ use spout_base::{
     error::{Coded, chain},
 };
 use spout_data::PartitionId;
-use spout_pipeline::{Figures, Parts, Update};
+use spout_pipeline::{Figures, Parts, Taps, Update};
 use spout_plugin::Progress;
 use spout_producer::{Standing, Standings};
 use spout_spec::Loaded;
@@ -33,6 +33,8 @@ struct Known {
     figures: Figures,
     /// What it is made of, where that is known here.
     spec: Option<Arc<Loaded>>,
+    /// Where its rows can be looked at, if it was started here.
+    taps: Option<Taps>,
 }
 
 /// What all pipelines are doing. Clones share it.
@@ -53,6 +55,12 @@ impl Statuses {
         self.with(|all| all.get(name).cloned()).map(Known::now)
     }
 
+    /// Where the rows of one can be looked at, if it was started here.
+    #[must_use]
+    pub fn taps(&self, name: &str) -> Option<Taps> {
+        self.with(|all| all.get(name)?.taps.clone())
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<String, Known>) -> T) -> T {
         // What is under the lock is sound at every moment.
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -65,6 +73,7 @@ impl Statuses {
             standings: Standings::default(),
             figures: Figures::default(),
             spec: None,
+            taps: None,
         };
         self.with(|all| act(all.entry(name.to_owned()).or_insert_with(new)))
     }
@@ -122,7 +131,7 @@ impl Statuses {
         let name = parts.name();
         self.set(name, Phase::Starting);
         self.known(name, |known| {
-            let Known { status, lasting, standings, figures, .. } = known;
+            let Known { status, lasting, standings, figures, taps, .. } = known;
             if std::mem::take(lasting) {
                 (status.error, status.code) = (None, None);
             }
@@ -132,6 +141,7 @@ impl Statuses {
             figures.clone_from(parts.figures());
             // What was before this start is of another one.
             (status.commits, status.counts, status.metrics) = (0, Map::new(), Map::new());
+            *taps = Some(parts.taps().clone());
         });
     }
 

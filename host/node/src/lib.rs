@@ -49,7 +49,7 @@ use bytes::Bytes;
 
 pub use self::{
     build::{Builder, States},
-    chain::Chain,
+    chain::{Chain, Watcher},
     error::Error,
     flow::{Shape, Source, SourceEvent, Unit},
     handlers::{

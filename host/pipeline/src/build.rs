@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Error, Figures, Links, PluginMetrics, columns::Columns, decide::Thresholds, input::Input, link::Place,
-    run::RunConfig, settings, tables::RepoTables,
+    run::RunConfig, settings, tables::RepoTables, taps::Taps,
 };
 
 /// The parts of one pipeline. Building them reads plugins and nothing else: no source, no repo.
@@ -53,6 +53,8 @@ pub struct Parts {
     pub(super) standings: Standings,
     /// What its parts have done since it was built.
     pub(super) figures: Figures,
+    /// Where its rows can be looked at while it runs.
+    pub(super) taps: Taps,
 }
 
 impl Parts {
@@ -97,6 +99,7 @@ impl Parts {
             reset_done: Arc::default(),
             reprocess: Arc::default(),
             standings: Standings::default(),
+            taps: Taps::of(&spec),
             spec,
         })
     }
@@ -139,6 +142,12 @@ impl Parts {
     #[must_use]
     pub fn figures(&self) -> &Figures {
         &self.figures
+    }
+
+    /// Where its rows can be looked at while it runs.
+    #[must_use]
+    pub fn taps(&self) -> &Taps {
+        &self.taps
     }
 
     /// Name of the pipeline.
@@ -223,13 +232,14 @@ impl Parts {
     /// The handlers that run in each lane: those before the first that has state.
     pub(super) async fn lane_chain(&self) -> Result<Chain, Error> {
         let (lane, _) = self.spec.node.split_at(meeting(&self.spec.node));
-        Ok(self.chain(lane, &mut States::new()).await?.counted_by(self.figures.tallies(true)))
+        let chain = self.chain(lane, &mut States::new()).await?.watched(self.taps.watcher(), 0, true);
+        Ok(chain.counted_by(self.figures.tallies(true)))
     }
 
     /// The handlers that run where lanes meet, with the state of the last commit.
     pub(super) async fn meeting_chain(&self, states: &mut States) -> Result<Chain, Error> {
-        let (_, meeting) = self.spec.node.split_at(meeting(&self.spec.node));
-        let chain = self.chain(meeting, states).await?;
+        let (lane, meeting) = self.spec.node.split_at(meeting(&self.spec.node));
+        let chain = self.chain(meeting, states).await?.watched(self.taps.watcher(), lane.len(), false);
         self.builder().nothing_left(states).map_err(|source| self.not_restored(source))?;
         Ok(chain.counted_by(self.figures.tallies(false)))
     }
@@ -313,7 +323,7 @@ impl Parts {
         })
     }
 
-    fn no_table(&self, source: spout_node::Error) -> Error {
+    pub(super) fn no_table(&self, source: spout_node::Error) -> Error {
         Error::Table { pipeline: self.name.clone(), source: Box::new(source) }
     }
 

@@ -220,6 +220,32 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// There is no such handler to look at.
+    #[error("pipeline `{pipeline}` has no handler `{handler}` whose rows could be shown; {advice}")]
+    NoStep {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What was asked for.
+        handler: String,
+        /// The nearest one, or all of them.
+        advice: String,
+    },
+    /// Enough look at its rows.
+    #[error("the rows of pipeline `{pipeline}` are looked at by {most} already; end one of those, or try again later")]
+    Tapped {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// How many may.
+        most: usize,
+    },
+    /// Reading a few messages would do something to the source, or to those who send.
+    #[error("pipeline `{pipeline}` cannot be tried out without harm: {why}")]
+    NoDryRun {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// Why not, and what to do.
+        why: String,
+    },
     /// A task of the pipeline panicked.
     #[error(
         "pipeline `{pipeline}`: {doing} panicked ({what}); this is a bug in the host, and the next run continues from the last commit"
@@ -256,7 +282,8 @@ impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Spec { .. } | Self::Types { .. } | Self::NoUpstream { .. } | Self::Cycle { .. } => Kind::Spec,
-            Self::Upstream { .. } | Self::Sockets { .. } => Kind::Unavailable,
+            Self::NoStep { .. } | Self::NoDryRun { .. } => Kind::Spec,
+            Self::Upstream { .. } | Self::Sockets { .. } | Self::Tapped { .. } => Kind::Unavailable,
             Self::Settings { source } => source.kind(),
             Self::SettingsSchema { .. } => Kind::Plugin,
             Self::Plugin { source, .. } => source.kind(),
@@ -292,6 +319,9 @@ impl Coded for Error {
             Self::Upstream { .. } => "E0732",
             Self::Sockets { .. } => "E0733",
             Self::Overdue { .. } => "E0734",
+            Self::NoStep { .. } => "E0922",
+            Self::Tapped { .. } => "E0923",
+            Self::NoDryRun { .. } => "E0924",
         }
     }
 }

@@ -3,7 +3,8 @@
 //! [`Parts`] is a spec whose plugins are loaded, [`Host`] runs any number of them and tells what happens as [`Update`]s.
 //! Inside, `decide` says when, `run` does it: one lane a partition (`lane`), lanes meet in `run`, cut commits go their way
 //! in `commit`, `publish` makes them known to other programs, and a restart begins in `recover`. [`Rehearsal`] runs the tests of
-//! a spec through the same decoder and handlers, [`Trial`] checks what a plugin promises.
+//! a spec through the same decoder and handlers, [`DryRun`] is what they make of a few real messages, [`Trial`] checks what a plugin
+//! promises.
 //!
 //! **Invariant**: no threshold is compared outside `decide`, and no error is judged by its text.
 
@@ -11,6 +12,7 @@ mod build;
 mod columns;
 mod commit;
 mod decide;
+mod dry_run;
 mod error;
 mod figures;
 mod host;
@@ -32,6 +34,7 @@ mod seek;
 mod settings;
 mod steering;
 mod tables;
+mod taps;
 mod totals;
 mod trial;
 mod update;
@@ -39,6 +42,7 @@ mod update;
 pub use self::{
     build::Parts,
     decide::Until,
+    dry_run::{Column, DryRun, DryRunOptions, End, Letter, Partitions, Read, Step},
     error::Error,
     figures::{CommitTimes, Figures, HandlerFigures, Queue},
     host::{Host, RunOptions},
@@ -47,6 +51,7 @@ pub use self::{
     rehearsal::{Problem, Rehearsal, Verdict},
     settings::misfits,
     steering::Orders,
+    taps::{Sample, Tap, Taps},
     totals::Reason,
     trial::{Finding, SpoutTrial, Trial},
     update::{PluginMetrics, TookOver, Update},

@@ -45,7 +45,7 @@ pub use self::{
     produce::{Boundary, Durable, Fetched, Fetcher, Found, Goal, OutOfRange, Producer, ProducerTraits},
     service::{Service, ServiceSpec},
     several::{Producers, numbers},
-    source::{Output, Source, SourceContext, SourcePlugin, SourceSpec, Upstream},
+    source::{Output, Peek, Source, SourceContext, SourcePlugin, SourceSpec, Upstream},
     sources::{
         ConsumerType, Cron, FetchSpec, InputSpec, LinkedPublisher, OnExit, OnFailedFile, PerFileError, PerFileSpec,
         ProducerSpec, Start, StreamSpec, TransformSpec,

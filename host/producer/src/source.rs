@@ -57,6 +57,9 @@ pub trait SourceSpec: Debug + Send + Sync {
     /// What it can promise.
     fn promise(&self) -> Promise;
 
+    /// What it does to others that a few of its messages are read, and nothing of them is committed.
+    fn peek(&self) -> Peek;
+
     /// The first key whose value cannot work, and what to do about it.
     fn problem(&self) -> Option<(&'static str, String)> {
         None
@@ -135,6 +138,19 @@ pub trait SourceSpec: Debug + Send + Sync {
     /// # Errors
     /// What `context` lacks.
     fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error>;
+}
+
+/// What it does to others that a few messages of a source are read, and nothing of them is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peek {
+    /// Nothing.
+    Harmless,
+    /// Something that passes by itself: what.
+    Passing(String),
+    /// Something that stays, or that somebody else notices, so that it has to be wanted: what.
+    Harmful(String),
+    /// It cannot be done: why not, and what to do instead.
+    Impossible(String),
 }
 
 /// How a spec uses the plugin that a source is read through.

@@ -52,6 +52,7 @@ pub use log::{
     Base, Blob, Commit, FileAdded, Header, Holder, Moved, Piece, Place, Process, PutMode, RecordKind, Recorded, Slot,
     TableInfo, Upstream,
 };
+pub use object::TriedOut;
 pub use path::{PLUGINS, SPECS};
 pub use repo::{
     Added, AddedFile, Beat, BranchInfo, CommitFiles, Follower, MASTER, Presence, Reference, Repo, RepoInfo, Rewritten,

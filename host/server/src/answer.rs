@@ -76,6 +76,11 @@ impl From<spout_keeper::Error> for Failure {
 }
 
 impl Failure {
+    /// What another room says, with the status that its code or kind has.
+    pub(crate) fn of(error: &impl Coded) -> Self {
+        Problem::of(error).into_error().into()
+    }
+
     /// Something that was sent is wrong, whatever that would mean elsewhere.
     pub(crate) fn of_what_was_sent(error: &impl Coded) -> Self {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, problem: Problem::of(error) }
@@ -86,7 +91,7 @@ impl From<spout_api::Error> for Failure {
     fn from(error: spout_api::Error) -> Self {
         let status = match error.code() {
             "E0115" => StatusCode::FORBIDDEN,
-            "E0952" | "E0957" => StatusCode::NOT_FOUND,
+            "E0922" | "E0952" | "E0957" => StatusCode::NOT_FOUND,
             "E0951" | "E0958" => StatusCode::CONFLICT,
             "E0510" | "E0511" | "E0512" | "E0517" | "E0546" | "E0549" | "E0550" | "E0552" => StatusCode::NOT_FOUND,
             "E0526" => StatusCode::GONE,

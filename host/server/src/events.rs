@@ -59,7 +59,7 @@ struct After {
     all: bool,
 }
 
-fn answer(events: impl Stream<Item = Result<Bytes, ApiError>> + Send + 'static) -> Response {
+pub(crate) fn answer(events: impl Stream<Item = Result<Bytes, ApiError>> + Send + 'static) -> Response {
     let mut response = Response::new(Body::from_stream(events));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -68,12 +68,12 @@ fn answer(events: impl Stream<Item = Result<Bytes, ApiError>> + Send + 'static) 
 }
 
 /// An event; JSON has no line ends.
-fn event(name: &str, id: Option<&str>, data: &str) -> Bytes {
+pub(crate) fn event(name: &str, id: Option<&str>, data: &str) -> Bytes {
     let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
     format!("{id}event: {name}\ndata: {data}\n\n").into()
 }
 
-fn quiet() -> Bytes {
+pub(crate) fn quiet() -> Bytes {
     Bytes::from_static(b": still here\n\n")
 }
 

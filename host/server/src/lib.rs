@@ -2,7 +2,7 @@
 //!
 //! A request comes in through `listen`, which holds back who is slow, large or too many. `guard` finds out who asks and what
 //! they may see; `control` lets in processes of the same user without a port; a route (`repos`, `refs`, `commits`, `files`, `tar`, `uploads`, `changes`, `history`, `sql`, `pipelines`, `letters`, `managing`,
-//! `plugins`, `logs`, `events`) does a verb of
+//! `plugins`, `logs`, `tap`, `events`) does a verb of
 //! [`spout_api::Local`] and sends its answer, `answer` an error as JSON with the status that fits it. [`Tokens`] are who may
 //! come in. Every route is one [`endpoint`], from which the router and the OpenAPI document are made, so that neither can leave
 //! out what the other has.
@@ -38,6 +38,7 @@ mod refs;
 mod repos;
 mod request;
 mod sql;
+mod tap;
 mod tar;
 mod tokens;
 mod upkeep;
@@ -166,6 +167,7 @@ fn endpoints() -> Vec<Endpoint> {
         metrics::endpoints(),
         plugins::endpoints(),
         logs::endpoints(),
+        tap::endpoints(),
         events::endpoints(),
     ];
     rooms.into_iter().flatten().collect()

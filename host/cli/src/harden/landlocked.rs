@@ -21,6 +21,12 @@ pub(super) struct Kept {
     pub(super) ports: bool,
 }
 
+/// Whether this kernel has it at all.
+pub(super) fn is_there() -> bool {
+    let needed = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    needed.handle_access(AccessFs::from_all(ABI::V1)).and_then(Ruleset::create).is_ok()
+}
+
 /// Restricts this thread, and those that it starts, to what is named.
 ///
 /// # Errors

@@ -84,6 +84,14 @@ fn opens(door: &Door<'_>, named: &mut Named) {
     named.listens(door.listen);
 }
 
+/// Whether the system could do any of that.
+pub(super) fn is_possible() -> bool {
+    #[cfg(target_os = "linux")]
+    return landlocked::is_there();
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
 /// From here on this process starts no program: all plugins are compiled.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 mod passing;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -10,7 +11,11 @@ use arrow::array::RecordBatch;
 use spout_base::clock;
 use spout_data::{Batch, Origins, Part};
 
-use self::passing::{Passing, add, pass};
+pub use self::watching::Watcher;
+use self::{
+    passing::{Passing, add, pass},
+    watching::Watched,
+};
 use super::{Error, Handled, Handler, Shape, Source, SourceEvent, Tally, build::CONFIG};
 
 /// What leaves each handler, by its id.
@@ -28,6 +33,8 @@ pub struct Chain {
     handlers: Vec<Counted>,
     /// What flows in, and out, as far as it is known.
     shapes: (Shape, Shape),
+    /// Who may look at its rows.
+    watched: Option<Watched>,
 }
 
 impl std::fmt::Debug for Chain {
@@ -41,7 +48,7 @@ impl Chain {
     #[must_use]
     pub fn new(handlers: Vec<Box<dyn Handler>>) -> Self {
         let counted = |handler| Counted { handler, tally: Arc::default() };
-        Self { handlers: handlers.into_iter().map(counted).collect(), shapes: Default::default() }
+        Self { handlers: handlers.into_iter().map(counted).collect(), shapes: Default::default(), watched: None }
     }
 
     /// The same whose handlers are counted by these, in order.
@@ -49,6 +56,18 @@ impl Chain {
     pub fn counted_by<'a>(mut self, tallies: impl IntoIterator<Item = &'a Arc<Tally>>) -> Self {
         self.handlers.iter_mut().zip(tallies).for_each(|(counted, tally)| counted.tally = Arc::clone(tally));
         self
+    }
+
+    /// The same, whose rows `by` may look at: so many handlers are `before` it, and what `enters` it is seen where nobody before it
+    /// has shown that.
+    #[must_use]
+    pub fn watched(self, by: Arc<dyn Watcher>, before: usize, enters: bool) -> Self {
+        Self { watched: Some(Watched { by, before, enters }), ..self }
+    }
+
+    /// Who looks at its rows now, if anybody does.
+    fn watching(&self) -> Option<Watched> {
+        self.watched.as_ref().filter(|watched| watched.by.watches()).cloned()
     }
 
     /// Asks the plugins in it for what [`Chain::shape`] will say of `input`.
@@ -125,8 +144,11 @@ impl Chain {
         let Batch { records, span, origins, messages, dead, late, unknown, counts } = batch;
         let parts = if records.num_columns() == 0 { Vec::new() } else { vec![(records, origins)] };
         let mut passing = Passing::of(parts, Source::Partition(span.partition)).with(late, counts);
-        for counted in &mut self.handlers {
+        let watching = self.watching();
+        watching.iter().for_each(|watched| watched.show(0, passing.rows()));
+        for (at, counted) in self.handlers.iter_mut().enumerate() {
             pass(counted, &mut passing).await?;
+            watching.iter().for_each(|watched| watched.show(at + 1, passing.rows()));
         }
         let mut batches = passing.join(span, &messages, dead);
         if let Some(last) = batches.last_mut() {
@@ -163,8 +185,8 @@ impl Chain {
 
     async fn pass_event(&mut self, event: SourceEvent) -> Result<Passing, Error> {
         let mut held = Passing::of(Vec::new(), Source::Merged);
-        let mut merged = false;
-        for counted in &mut self.handlers {
+        let (mut merged, watching) = (false, self.watching());
+        for (at, counted) in self.handlers.iter_mut().enumerate() {
             pass(counted, &mut held).await?;
             // Behind a handler that merges there are no partitions any more.
             if !merged || event == SourceEvent::Cut {
@@ -172,6 +194,7 @@ impl Chain {
                 let handled = counted.handler.on_event(event).await?;
                 add(counted, &mut held, handled, begun);
             }
+            watching.iter().for_each(|watched| watched.show(at + 1, held.rows()));
             merged |= counted.handler.merges();
         }
         Ok(held)
@@ -192,11 +215,13 @@ impl Chain {
 
     async fn finished(&mut self) -> Result<Passing, Error> {
         let mut held = Passing::of(Vec::new(), Source::Merged);
-        for counted in &mut self.handlers {
+        let watching = self.watching();
+        for (at, counted) in self.handlers.iter_mut().enumerate() {
             pass(counted, &mut held).await?;
             let begun = clock::now();
             let last = counted.handler.finish().await?;
             add(counted, &mut held, last, begun);
+            watching.iter().for_each(|watched| watched.show(at + 1, held.rows()));
         }
         Ok(held)
     }

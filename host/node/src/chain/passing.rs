@@ -123,6 +123,11 @@ impl Passing {
         Self { parts, from, failed: Vec::new(), late: Vec::new(), counts: Counts::default() }
     }
 
+    /// The rows as they are now.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &RecordBatch> {
+        self.parts.iter().map(|(records, _)| records)
+    }
+
     /// With what was set aside and counted before.
     pub(super) fn with(self, late: Vec<Aside>, counts: Counts) -> Self {
         Self { late, counts, ..self }

@@ -79,3 +79,61 @@ async fn a_fault_of_a_stream_level_source_names_the_partition_of_its_message() {
     let dead: Vec<(u32, u64)> = out[0].dead.iter().map(|letter| (letter.partition.number, letter.offset)).collect();
     assert_eq!(dead, [(6, 8000), (9, 3)]);
 }
+
+/// Holds every row until the cut.
+#[derive(Default)]
+struct Holding(Vec<RecordBatch>);
+
+#[async_trait]
+impl Handler for Holding {
+    fn id(&self) -> &str {
+        "holding"
+    }
+
+    fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
+        Ok(input.clone())
+    }
+
+    async fn handle(&mut self, batch: RecordBatch, _: Source) -> Result<Handled, Error> {
+        self.0.push(batch);
+        Ok(Handled::default())
+    }
+
+    async fn on_event(&mut self, _: SourceEvent) -> Result<Handled, Error> {
+        Ok(Handled::fresh(std::mem::take(&mut self.0)))
+    }
+}
+
+/// Notes the rows of each step, as long as it looks.
+#[derive(Debug, Default)]
+struct Noting {
+    looks: std::sync::atomic::AtomicBool,
+    seen: std::sync::Mutex<Vec<(usize, usize)>>,
+}
+
+impl Watcher for Noting {
+    fn watches(&self) -> bool {
+        self.looks.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn saw(&self, step: usize, records: &RecordBatch) {
+        self.seen.lock().unwrap().push((step, records.num_rows()));
+    }
+}
+
+#[tokio::test]
+async fn who_looks_sees_the_rows_behind_each_handler_and_nothing_is_shown_to_nobody() {
+    let noting = Arc::new(Noting::default());
+    let lane = Chain::new(vec![Box::new(Even)]);
+    let mut lane = lane.watched(Arc::clone(&noting) as _, 0, true);
+    let mut meeting = Chain::new(vec![Box::new(Holding::default()), Box::new(Even)]);
+    meeting = meeting.watched(Arc::clone(&noting) as _, 1, false);
+    drop(lane.handle(batch(&[2, 3])).await.unwrap());
+    assert!(noting.seen.lock().unwrap().is_empty());
+    noting.looks.store(true, std::sync::atomic::Ordering::Relaxed);
+    let out = lane.handle(batch(&[2, 3, 4])).await.unwrap().remove(0);
+    drop(meeting.handle(out).await.unwrap());
+    assert_eq!(*noting.seen.lock().unwrap(), [(0, 3), (1, 2)]);
+    drop(meeting.on_event(SourceEvent::Cut).await.unwrap());
+    assert_eq!(noting.seen.lock().unwrap()[2..], [(2, 2), (3, 2)]);
+}

@@ -131,6 +131,12 @@ fn only(row: &Row, names: &[String]) -> Row {
     names.iter().map(|name| (name.clone(), row.get(name).cloned().unwrap_or(Value::Null))).collect()
 }
 
+/// The values of each row, for people.
+pub(crate) fn as_values(batch: &RecordBatch) -> Vec<Vec<Value>> {
+    let row = |row| batch.columns().iter().map(|column| shown(column, row)).collect();
+    (0..batch.num_rows()).map(row).collect()
+}
+
 /// Batches as rows for people.
 pub(crate) fn as_rows(batches: &[RecordBatch]) -> Vec<Row> {
     let names: Vec<String> = columns(batches, None).iter().map(|column| column.name().clone()).collect();

@@ -21,7 +21,7 @@ use spout_plugin::{Plugins, Task};
 use spout_producer::{DecoderSpec, NativeDecoder};
 use spout_spec::{Loaded, PipelineSpec, PluginUse, ProducerSpec, Row, StepSpec, TestSpec};
 
-pub(crate) use self::compare::as_rows;
+pub(crate) use self::compare::{as_rows, as_values};
 use self::performance::{Cutting, Performance};
 use super::{Error, build::Loading};
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::listen::{Receive, Receiving, queue, zero};
 use crate::{
-    Class, Error, Framer, FramingSpec, MetadataColumn, Producer, Promise, SourceContext, SourceSpec,
+    Class, Error, Framer, FramingSpec, MetadataColumn, Peek, Producer, Promise, SourceContext, SourceSpec,
     inbox::{Inbox, Letterbox, Sent},
 };
 
@@ -66,6 +66,10 @@ impl SourceSpec for StdinSpec {
         let uses_first_record = context.decoder.uses_first_record() && self.framing.kind.has_records();
         let stdin = Stdin { framing: self.framing.clone(), uses_first_record };
         Ok(Box::new(Receiving::new(stdin, self.queue, Period(Duration::ZERO))))
+    }
+
+    fn peek(&self) -> Peek {
+        Peek::Harmless
     }
 
     fn promise(&self) -> Promise {

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::listen::{Receive, Receiving, queue, zero};
 use crate::{
-    ArrowSpec, Class, DecoderSpec, Error, MetadataColumn, NativeDecoder, Producer, Promise, SourceContext, SourceSpec,
-    Upstream,
+    ArrowSpec, Class, DecoderSpec, Error, MetadataColumn, NativeDecoder, Peek, Producer, Promise, SourceContext,
+    SourceSpec, Upstream,
     inbox::{Closed, Inbox, Letterbox, Sent},
 };
 
@@ -70,6 +70,18 @@ pub enum OnEnd {
 impl SourceSpec for SubscribeSpec {
     fn reach(&self) -> Option<Reach> {
         self.pipeline.is_none().then_some(Reach::Network)
+    }
+
+    fn peek(&self) -> Peek {
+        match &self.pipeline {
+            Some(pipeline) => Peek::Impossible(format!(
+                "it reads the pipeline `{pipeline}` of the same run; try that one out instead"
+            )),
+            None if self.sync.is_some() => {
+                Peek::Harmful("the publisher counts it as one of its subscribers, and may begin because of it".into())
+            }
+            None => Peek::Harmless,
+        }
     }
 
     fn promise(&self) -> Promise {

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::listen::{Receive, Receiving, answer_within, crowd, listen, no_address, no_time, queue, zero};
 use crate::{
-    Class, Compression, Error, Framer, FramingSpec, Guarantee, MetadataColumn, Producer, Promise, SourceContext,
+    Class, Compression, Error, Framer, FramingSpec, Guarantee, MetadataColumn, Peek, Producer, Promise, SourceContext,
     SourceSpec,
     inbox::{Inbox, Letterbox, Receipt, Sent},
     unfinished::{Share, Unfinished},
@@ -110,6 +110,10 @@ impl SourceSpec for TcpSpec {
         let uses_first_record = context.decoder.uses_first_record() && self.framing.kind.has_records();
         let port = TcpPort { spec: Arc::new(self.clone()), pipeline: context.pipeline.to_owned(), uses_first_record };
         Ok(Box::new(Receiving::new(port, self.queue, self.answer_within)))
+    }
+
+    fn peek(&self) -> Peek {
+        Peek::Harmful("clients that connect meanwhile send messages that are kept nowhere, and get no reply".into())
     }
 
     fn promise(&self) -> Promise {

@@ -26,6 +26,7 @@ mod small;
 mod step;
 mod store_url;
 
+pub use probe::TriedOut;
 pub(super) use small::{ByHash, SmallFiles};
 pub(super) use step::Step;
 pub(super) use store_url::StoreUrl;

@@ -6,7 +6,7 @@
 //!
 //! **Invariant**: nothing outside [`DIRECTORY`] is written here.
 
-use std::path::Path as FilePath;
+use std::{path::Path as FilePath, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future::join_all, stream};
@@ -49,6 +49,47 @@ pub(crate) async fn admit(objects: &Objects, proof: &Path) -> Result<(), Error> 
         Created::Ours | Created::Others => Ok(()),
         Created::Nothing(source) | Created::Unknown(source) => Err(objects.unwritten(proof, source)),
     }
+}
+
+/// What a store did when it was tried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TriedOut {
+    /// How long it took to create an object.
+    pub took: Duration,
+    /// How far its clock is ahead of this machine's, in milliseconds, to a second; less than 0 where it is behind. None where it does
+    /// not say.
+    pub ahead_ms: Option<i64>,
+}
+
+/// Tries out again whether it keeps two writers apart, and how its clock goes. Nothing of that stays.
+///
+/// # Errors
+/// As [`admit`].
+pub(crate) async fn try_out(objects: &Objects) -> Result<TriedOut, Error> {
+    let directory = objects.root().map(|root| root.join(DIRECTORY));
+    let was_there = directory.as_ref().is_some_and(|directory| directory.exists());
+    let tried = tried_out(objects).await;
+    if let Some(directory) = directory.filter(|_| !was_there) {
+        // One that is not empty is used by somebody else by now.
+        drop(std::fs::remove_dir(directory));
+    }
+    tried
+}
+
+async fn tried_out(objects: &Objects) -> Result<TriedOut, Error> {
+    match objects.root() {
+        Some(root) => alone(objects, &root).await?,
+        None => race(objects).await?,
+    }
+    let path = Path::from(format!("{DIRECTORY}/{}", clock::nonce()));
+    let (begun, at_ms) = (clock::now(), clock::wall_ms());
+    objects.try_create(Step::Probe, &path, "clock".into()).await.map_err(|source| objects.unwritten(&path, source))?;
+    let took = begun.elapsed();
+    let made_ms = objects.made_ms(&path).await;
+    clear(objects, &path).await;
+    // It was made between the two moments.
+    let middle = at_ms.saturating_add(i64::try_from(took.as_millis() / 2).unwrap_or_default());
+    Ok(TriedOut { took, ahead_ms: made_ms?.map(|made| made.saturating_sub(middle)) })
 }
 
 /// Whether something else is where repos will be. What is beside them does not disturb us.

@@ -35,6 +35,12 @@ impl Objects {
         self.present(path, got)
     }
 
+    /// When the object was made, in milliseconds since 1970, as the store says; `None` if there is none.
+    pub(crate) async fn made_ms(&self, path: &Path) -> Result<Option<i64>, Error> {
+        let got = self.inner.head(path).await.map(|meta| meta.last_modified.timestamp_millis());
+        self.present(path, got)
+    }
+
     /// What was got, or `None` where there is no such object.
     fn present<T>(&self, path: &Path, got: object_store::Result<T>) -> Result<Option<T>, Error> {
         match got {

@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     layout::Layout,
     log::{Commit, Recorded, VERSION, seal},
-    object::{Created, Objects, PARALLEL, Step, StoreUrl, probe},
+    object::{Created, Objects, PARALLEL, Step, StoreUrl, TriedOut, probe},
     path,
 };
 use spout_base::{counted::counted, near::did_you_mean};
@@ -75,6 +75,14 @@ impl Store {
             version::begin(&objects).await?;
         }
         Ok(Self { objects, shows: None })
+    }
+
+    /// Tries out whether two writers are kept apart here, and how far the clocks are apart. Nothing of that stays.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`] that writing can end with.
+    pub async fn try_out(&self) -> Result<TriedOut, Error> {
+        probe::try_out(&self.objects).await
     }
 
     /// The directory of the store at `url`, where it is one; nothing is opened.

@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use self::answer::{busy, handle};
 use super::listen::{Receive, Receiving, answer_within, crowd, is_here, listen, no_address, no_time, zero};
 use crate::{
-    Class, DecoderSpec, Error, FramingSpec, Guarantee, MetadataColumn, Producer, Promise, SourceContext, SourceSpec,
-    certified,
+    Class, DecoderSpec, Error, FramingSpec, Guarantee, MetadataColumn, Peek, Producer, Promise, SourceContext,
+    SourceSpec, certified,
     inbox::{Inbox, Letterbox},
     password::Password,
     unfinished::Unfinished,
@@ -205,6 +205,10 @@ impl SourceSpec for HttpSpec {
             identity: certified::identity(self.cert.as_deref(), self.key.as_deref(), context.base)?,
         };
         Ok(Box::new(Receiving::new(port, self.queue, self.answer_within)))
+    }
+
+    fn peek(&self) -> Peek {
+        Peek::Harmful("what clients post meanwhile is kept nowhere, and they are told to send it again".into())
     }
 
     fn promise(&self) -> Promise {

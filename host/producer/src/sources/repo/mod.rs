@@ -32,7 +32,9 @@ pub(super) use self::{
     token::Place,
     trigger::Trigger,
 };
-use crate::{Error, FramingSpec, MetadataColumn, OutOfRange, Producer, Promise, SourceContext, SourceSpec, Upstream};
+use crate::{
+    Error, FramingSpec, MetadataColumn, OutOfRange, Peek, Producer, Promise, SourceContext, SourceSpec, Upstream,
+};
 
 /// The commits of another repo of the same store, as in `{repo: events, path: /clean/}`; each is read once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -116,6 +118,10 @@ impl SourceSpec for RepoSpec {
         };
         let path = self.files().map(|path| format!(":{path}")).unwrap_or_default();
         format!("{what} of the commits of {}@{}{path}, from {start} or the last one read", self.repo, self.branch)
+    }
+
+    fn peek(&self) -> Peek {
+        Peek::Harmless
     }
 
     fn promise(&self) -> Promise {

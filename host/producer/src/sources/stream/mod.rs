@@ -16,7 +16,9 @@ use spout_plugin::{PluginRef, Settings, World};
 
 use self::discover::StreamProducer;
 pub(super) use self::redelivered::DedupeSpec;
-use crate::{CsvStyle, Error, MetadataColumn, OutOfRange, Producer, Promise, SourceContext, SourcePlugin, SourceSpec};
+use crate::{
+    CsvStyle, Error, MetadataColumn, OutOfRange, Peek, Producer, Promise, SourceContext, SourcePlugin, SourceSpec,
+};
 
 /// A stream fetched through a plugin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -89,6 +91,25 @@ impl SourceSpec for StreamSpec {
 
     fn passes_over(&self) -> bool {
         self.consumer_type == ConsumerType::Lowlevel
+    }
+
+    fn peek(&self) -> Peek {
+        let (name, creates) = (PluginRef::parse(&self.plugin).plugin, self.settings.0.get("create"));
+        let creates = creates.is_some_and(|create| create.to_string() == "true");
+        match self.consumer_type {
+            // The only one of those that come with this tree that makes something that stays before anything is committed.
+            _ if name == "postgres" => Peek::Harmful(
+                "the replication slot is created if it is not there, and keeps the server's log from then on".into(),
+            ),
+            ConsumerType::Acked if creates => Peek::Harmful(
+                "what it consumes through is created at the server if it is not there (`create: true`)".into(),
+            ),
+            ConsumerType::Acked => Peek::Passing(
+                "its messages are handed out, not acknowledged, and handed out again later, which the server may count"
+                    .into(),
+            ),
+            ConsumerType::Lowlevel | ConsumerType::Highlevel => Peek::Harmless,
+        }
     }
 
     fn promise(&self) -> Promise {

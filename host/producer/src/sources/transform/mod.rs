@@ -33,7 +33,9 @@ use self::{
     plugin::PluginSpout,
     producer::{Make, SpoutProducer},
 };
-use crate::{Class, Error, Guarantee, MetadataColumn, Producer, Promise, SourceContext, SourcePlugin, SourceSpec};
+use crate::{
+    Class, Error, Guarantee, MetadataColumn, Peek, Producer, Promise, SourceContext, SourcePlugin, SourceSpec,
+};
 
 /// A spout that drives itself, as in `{plugin: my-spout, settings: {topic: orders}}`. It stands in a spec instead of a `producer`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -180,6 +182,13 @@ impl SourceSpec for TransformSpec {
                  because the spec says `trusted: true`"
             ),
         }
+    }
+
+    fn peek(&self) -> Peek {
+        Peek::Impossible(
+            "it makes commits of its own; `spout plugin test --spec SPEC` runs it on stores that are gone afterwards"
+                .into(),
+        )
     }
 
     fn promise(&self) -> Promise {

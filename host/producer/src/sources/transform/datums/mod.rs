@@ -27,7 +27,7 @@ use super::{
     producer::{Make, SpoutProducer},
 };
 use crate::{
-    Error, FramingSpec, MetadataColumn, OutOfRange, Producer, Promise, SourceContext, SourcePlugin, SourceSpec,
+    Error, FramingSpec, MetadataColumn, OutOfRange, Peek, Producer, Promise, SourceContext, SourcePlugin, SourceSpec,
     Upstream,
     sources::repo::{Branch, RepoMode, RepoSpec, RepoStart, Rewritten, Trigger},
 };
@@ -135,6 +135,13 @@ impl SourceSpec for PerFileSpec {
         format!(
             "the files of {repo}@{branch}{files}, each given to {} when it is new or has changed",
             self.transform.label()
+        )
+    }
+
+    fn peek(&self) -> Peek {
+        Peek::Impossible(
+            "it makes commits of its own; `spout plugin test --spec SPEC` runs it on stores that are gone afterwards"
+                .into(),
         )
     }
 
