@@ -1,0 +1,35 @@
+// Builds the console into `dist/`, which is committed: cargo needs no npm.
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig, type HttpProxy } from 'vite';
+
+/** Where `npm run dev` passes requests of the API on to. */
+const server = process.env.SPOUT_SERVER ?? 'http://127.0.0.1:1653';
+const origin = new URL(server).origin;
+
+export default defineConfig({
+  plugins: [svelte()],
+  build: {
+    target: 'es2023',
+    outDir: 'dist',
+    // Every file is a file: the policy of the page allows no others.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+  },
+  server: {
+    proxy: Object.fromEntries(
+      ['/v1', '/health', '/ready', '/metrics', '/openapi.json'].map((path) => [
+        path,
+        {
+          target: server,
+          changeOrigin: true,
+          // The server answers its own page only, and here that is this one.
+          configure: (proxy: HttpProxy.ProxyServer) =>
+            proxy.on('proxyReq', (request) => {
+              if (request.getHeader('origin')) request.setHeader('origin', origin);
+            }),
+        },
+      ]),
+    ),
+  },
+});
