@@ -5,7 +5,7 @@
 //! `plugins`, `logs`, `events`) does a verb of
 //! [`spout_api::Local`] and sends its answer, `answer` an error as JSON with the status that fits it. [`Tokens`] are who may
 //! come in. Every route is one [`endpoint`], from which the router and the OpenAPI document are made, so that neither can leave
-//! out what the other has.
+//! out what the other has. Beside them are the files of the `console`, a page that is a client of the routes as any other.
 //!
 //! **Invariant**: a route never decides what a caller may see: it is given a store that shows no more.
 
@@ -13,6 +13,7 @@ mod answer;
 mod body;
 mod changes;
 mod commits;
+mod console;
 mod control;
 mod endpoint;
 mod error;
@@ -173,6 +174,9 @@ fn router(service: Arc<Service>) -> Router {
     let mut router = Router::new();
     for endpoint in endpoints() {
         router = router.route(endpoint.path, endpoint.guarded(&service));
+    }
+    for (path, route) in console::routes() {
+        router = router.route(path, route);
     }
     router.fallback(answer::no_route).method_not_allowed_fallback(answer::no_method).with_state(service)
 }
