@@ -2,13 +2,14 @@
 //!
 //! A request comes in through `listen`, which holds back who is slow, large or too many. `guard` finds out who asks and what
 //! they may see; `control` lets in processes of the same user without a port; a route (`repos`, `refs`, `commits`, `files`, `tar`, `uploads`, `changes`, `history`, `sql`, `pipelines`, `managing`,
-//! `plugins`, `logs`, `events`) does a verb of
+//! `plugins`, `about`, `logs`, `events`) does a verb of
 //! [`spout_api::Local`] and sends its answer, `answer` an error as JSON with the status that fits it. [`Tokens`] are who may
 //! come in. Every route is one [`endpoint`], from which the router and the OpenAPI document are made, so that neither can leave
 //! out what the other has. Beside them are the files of the `console`, a page that is a client of the routes as any other.
 //!
 //! **Invariant**: a route never decides what a caller may see: it is given a store that shows no more.
 
+mod about;
 mod answer;
 mod body;
 mod changes;
@@ -164,6 +165,7 @@ fn endpoints() -> Vec<Endpoint> {
         managing::endpoints(),
         metrics::endpoints(),
         plugins::endpoints(),
+        about::endpoints(),
         logs::endpoints(),
         events::endpoints(),
     ];

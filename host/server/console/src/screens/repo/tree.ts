@@ -82,16 +82,13 @@ export function shownAs(line: Pick<FileLine, 'path' | 'format'>): Exclude<Shown,
   return imageType(line.path) === undefined ? 'text' : 'image';
 }
 
-/** Whether bytes are a text in UTF-8; the last character may be cut off. */
-export function isText(bytes: Uint8Array): boolean {
-  for (const byte of bytes) if (byte === 0) return false;
-  for (let cut = 0; cut < 4; cut += 1) {
-    try {
-      new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, Math.max(0, bytes.length - cut)));
-      return true;
-    } catch {
-      // Perhaps with fewer of them.
-    }
+/** Whether bytes are a text in UTF-8; where they are only the beginning of a file, the last character may be cut off. */
+export function isText(bytes: Uint8Array, beginning = false): boolean {
+  if (bytes.includes(0)) return false;
+  try {
+    new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: beginning });
+    return true;
+  } catch {
+    return false;
   }
-  return false;
 }

@@ -1,8 +1,16 @@
 // The editor of statements, with completion of repos and columns. It is loaded when the screen is opened, since it is as large as all the rest.
 
-import { acceptCompletion, autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
+import {
+  acceptCompletion,
+  autocompletion,
+  closeBrackets,
+  closeBracketsKeymap,
+  completionKeymap,
+  type CompletionContext,
+  type CompletionResult,
+} from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
-import { PostgreSQL, sql, type SQLNamespace } from '@codemirror/lang-sql';
+import { SQLDialect, sql, type SQLNamespace } from '@codemirror/lang-sql';
 import { HighlightStyle, bracketMatching, indentOnInput, syntaxHighlighting } from '@codemirror/language';
 import { Compartment, EditorState, Prec } from '@codemirror/state';
 import { EditorView, drawSelection, highlightActiveLine, keymap, lineNumbers, placeholder } from '@codemirror/view';
@@ -69,8 +77,28 @@ function applied(name: string): { apply?: string } {
   return /^[a-z_][a-z0-9_]*$/.test(name) ? {} : { apply: `"${name.replaceAll('"', '""')}"` };
 }
 
+/** The words that queries are made of here. */
+const dialect = SQLDialect.define({
+  keywords:
+    'all and any as asc between by case cast cross describe desc distinct else end escape except exists explain false fetch filter first following for from full group grouping having ilike in inner intersect interval is join last lateral left like limit natural not null nulls of offset on or order outer over partition preceding range right row rows select sets similar table then to true unbounded union unnest using values when where window with within',
+  types: 'bigint binary boolean bytea char date decimal double float int integer numeric real smallint string text time timestamp timestamptz tinyint varchar',
+  builtin:
+    'abs arrow_typeof array_agg avg coalesce commits count date_bin date_part date_trunc diff encode floor length lower max median min now nullif regexp_like regexp_replace replace round row_number split_part stddev substr sum text to_timestamp trim upper',
+});
+
+/** Columns of all tables, also before the statement says which it reads. */
+function columnsOf(tables: Known[]) {
+  const columns = new Map(tables.flatMap(({ table, columns }) => columns.map(({ name, type }) => [name, `${type} of ${table}`] as const)));
+  const options = [...columns].map(([label, detail]) => ({ label, detail, type: 'property', boost: 5, ...applied(label) }));
+  return (context: CompletionContext): CompletionResult | null => {
+    const word = context.matchBefore(/\w+/);
+    const before = word ? context.state.sliceDoc(Math.max(0, word.from - 1), word.from) : '';
+    return word && !['.', '"', "'"].includes(before) ? { from: word.from, options, validFor: /^\w*$/ } : null;
+  };
+}
+
 function language(tables: Known[]) {
-  return sql({ dialect: PostgreSQL, schema: namespace(tables), upperCaseKeywords: false });
+  return [sql({ dialect, schema: namespace(tables), upperCaseKeywords: false }), dialect.language.data.of({ autocomplete: columnsOf(tables) })];
 }
 
 /** Puts an editor into `parent`, which it has for itself. It stands below a root of its own, since only there its styles are such as a strict
@@ -95,7 +123,7 @@ export function editor(parent: HTMLElement, text: string, label: string, told: T
         indentOnInput(),
         bracketMatching(),
         closeBrackets(),
-        autocompletion(),
+        autocompletion({ icons: false }),
         highlightActiveLine(),
         syntaxHighlighting(colours),
         placeholder('select * from …'),
