@@ -23,15 +23,14 @@ export function reposIn(statement: string, repos: string[]): string[] {
   const words = new Set([...text.matchAll(/"((?:[^"]|"")*)"|([a-z_][\w]*)/gi)].map((found) => found[1] ?? found[2] ?? ''));
   // `"events@master~1:/clicks"` says itself which commit it means.
   const names = [...words].filter((word) => !word.includes('@')).map(plain);
-  const exact = repos.filter((repo) => names.includes(plain(repo)));
-  const parts = names.flatMap((name) => {
-    const owners = repos.filter((repo) => name.startsWith(`${plain(repo)}_`));
-    const longest = owners.sort((a, b) => b.length - a.length)[0];
-    return longest === undefined || names.some((other) => repos.some((repo) => plain(repo) === name) && other === name)
-      ? []
-      : [longest];
-  });
-  return repos.filter((repo) => exact.includes(repo) || parts.includes(repo));
+  const found = new Set<string>();
+  for (const name of names) {
+    const exact = repos.filter((repo) => plain(repo) === name);
+    // A table of a repo: of two that it may be of, the one with the longer name.
+    const owners = repos.filter((repo) => name.startsWith(`${plain(repo)}_`)).sort((a, b) => b.length - a.length);
+    for (const repo of exact.length > 0 ? exact : owners.slice(0, 1)) found.add(repo);
+  }
+  return repos.filter((repo) => found.has(repo));
 }
 
 /** A statement about a table, to begin with. */
