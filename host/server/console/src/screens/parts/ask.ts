@@ -19,6 +19,21 @@ export interface Progress {
   cut: boolean;
 }
 
+/** How long rows are read, in milliseconds, before the page may do something else. */
+const STRETCH = 16;
+
+/** Lets the page react. */
+function rest(): Promise<void> {
+  return new Promise((then) => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = () => {
+      channel.port1.close();
+      then();
+    };
+    channel.port2.postMessage(0);
+  });
+}
+
 /** Sends a statement. */
 export function send({ statement, at = [] }: Question, format: string, signal?: AbortSignal): Promise<Response> {
   return raw(`/v1/sql?format=${format}`, {
@@ -58,6 +73,7 @@ export async function ask(question: Question, most: number, tell: (progress: Pro
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
     const lines = new Lines();
     let told = 0;
+    let worked = performance.now();
     for (;;) {
       const { done, value } = (await reader?.read()) ?? { done: true, value: undefined };
       const found = done ? lines.end() : lines.push(value ?? '');
@@ -68,13 +84,18 @@ export async function ask(question: Question, most: number, tell: (progress: Pro
           return { answer, cut: true };
         }
         answer.take(fieldsOf(line));
+        if (answer.rows.length % 256 === 0 && performance.now() - worked > STRETCH) {
+          const now = performance.now();
+          if (now - told > 150) {
+            told = now;
+            tell({ answer, cut: false });
+          }
+          await rest();
+          if (signal.aborted) throw signal.reason;
+          worked = performance.now();
+        }
       }
       if (done) return { answer, cut: false };
-      const now = performance.now();
-      if (now - told > 100) {
-        told = now;
-        tell({ answer, cut: false });
-      }
     }
   } finally {
     signal.removeEventListener('abort', onAbort);

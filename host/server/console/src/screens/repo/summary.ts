@@ -40,9 +40,9 @@ export function summary(commit: CommitInfo): Summary {
 export type Fetch = (skip: number, limit: number) => Promise<Summary[]>;
 
 /** Commits that are asked for at once. */
-export const PAGE = 100;
+export const PAGE = 50;
 /** Pages that are kept. */
-const KEPT = 40;
+const KEPT = 60;
 
 /** The commits before a head that does not move, and those made since. */
 export class Timeline {
