@@ -9,6 +9,7 @@ mod buckets;
 mod cases;
 mod cli;
 mod compiled;
+mod console;
 mod consumers;
 mod counts;
 mod crash_matrix;

@@ -8,6 +8,7 @@ const origin = new URL(server).origin;
 
 export default defineConfig({
   plugins: [svelte()],
+  worker: { format: 'es' },
   build: {
     target: 'es2023',
     outDir: 'dist',

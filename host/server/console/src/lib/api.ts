@@ -35,6 +35,8 @@ export function isAborted(error: unknown): boolean {
 
 /** JSON whose integers are exact: those beyond 2^53 are `bigint`. */
 export function parse(text: string): any {
+  // Looking at each value is slow, and few texts have a number that is so long.
+  if (!/\d{16}/.test(text)) return JSON.parse(text);
   const exact = (_: string, value: unknown, context?: { source?: string }) =>
     typeof value === 'number' && !Number.isSafeInteger(value) && context?.source && /^-?\d+$/.test(context.source)
       ? BigInt(context.source)
@@ -105,8 +107,8 @@ export const del = <T>(path: string, signal?: AbortSignal) => json<T>('DELETE', 
 /** A name within a path. */
 export const part = encodeURIComponent;
 
-/** Lines of an answer, as they come. */
-async function* linesOf(response: Response): AsyncGenerator<string> {
+/** Lines of an answer, as they come: those of each piece together. */
+async function* linesOf(response: Response): AsyncGenerator<string[]> {
   const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
   for (;;) {
@@ -114,14 +116,14 @@ async function* linesOf(response: Response): AsyncGenerator<string> {
     if (done) break;
     const lines = (rest + value).split('\n');
     rest = lines.pop() ?? '';
-    yield* lines;
+    yield lines;
   }
-  if (rest !== '') yield rest;
+  if (rest !== '') yield [rest];
 }
 
 /** Reads `path` for as long as anybody looks at the page: begins anew where it breaks off, and rests while the page is hidden, since
  * a browser has few connections for each server. */
-function follow(path: () => string, each: (lines: AsyncGenerator<string>) => Promise<void>, fails: (error: unknown) => void) {
+function follow(path: () => string, each: (lines: AsyncGenerator<string[]>) => Promise<void>, fails: (error: unknown) => void) {
   let current: AbortController | undefined;
   let over = false;
   const run = async () => {
@@ -164,16 +166,27 @@ export function events(
   onEvent: (name: string, data: any) => void,
   onFail: (error: unknown) => void = () => {},
 ): () => void {
-  const each = async (lines: AsyncGenerator<string>) => {
-    onEvent('open', {});
+  return texts(path, (name, text) => onEvent(name, parse(text)), onFail);
+}
+
+/** The same with the text of what they carry, for whoever needs to look at a few of them only. */
+export function texts(
+  path: string,
+  onEvent: (name: string, text: string) => void,
+  onFail: (error: unknown) => void = () => {},
+): () => void {
+  const each = async (lines: AsyncGenerator<string[]>) => {
+    onEvent('open', '{}');
     let name = '';
     let data = '';
-    for await (const line of lines) {
-      if (line.startsWith('event:')) name = line.slice(6).trim();
-      else if (line.startsWith('data:')) data += line.slice(5).trim();
-      else if (line === '') {
-        if (data !== '') onEvent(name || 'message', parse(data));
-        name = data = '';
+    for await (const some of lines) {
+      for (const line of some) {
+        if (line.startsWith('data:')) data += line.slice(5).trim();
+        else if (line.startsWith('event:')) name = line.slice(6).trim();
+        else if (line === '') {
+          if (data !== '') onEvent(name || 'message', data);
+          name = data = '';
+        }
       }
     }
   };
@@ -187,9 +200,9 @@ export function lines(
   onOpen: () => void = () => {},
   onFail: (error: unknown) => void = () => {},
 ): () => void {
-  const each = async (found: AsyncGenerator<string>) => {
+  const each = async (found: AsyncGenerator<string[]>) => {
     onOpen();
-    for await (const line of found) if (line !== '') onLine(parse(line));
+    for await (const some of found) for (const line of some) if (line !== '') onLine(parse(line));
   };
   return follow(() => path, each, onFail);
 }

@@ -1,5 +1,5 @@
 /** What the pipelines of the server are doing, as it is said: by events, and by the whole status every two seconds. */
-import { events, get, isAborted } from './api';
+import { get, isAborted, parse, texts } from './api';
 import type { Counts, Status } from './status';
 
 /** What was so at a moment. */
@@ -23,8 +23,10 @@ export interface Rates {
 
 /** How often the whole status is asked for. */
 const POLL_MS = 2000;
-/** What events say is shown so often, however many there are. */
+/** What events say is shown so often, however many there are, and less often where there are many pipelines. */
 const SHOW_MS = 250;
+const SHOW_MANY_MS = 1000;
+const MANY = 50;
 /** Samples are taken so often, and kept so long. */
 const SAMPLE_MS = 1000;
 const SAMPLES = 900;
@@ -100,36 +102,52 @@ function show(all: Status[]): void {
   live.samples += 1;
 }
 
-/** How far pipelines are that have said so since it was shown. */
-const progress = new Map<string, Counts>();
+/** What pipelines that have said how far they are since it was shown have said last: only that is looked into. */
+const progress = new Map<string, string>();
+const PIPELINE = /"pipeline":"((?:[^"\\]|\\.)*)"/;
 let showing: ReturnType<typeof setTimeout> | undefined;
 let asking: ReturnType<typeof setTimeout> | undefined;
+let askingAt = 0;
+/** Whether something has happened while an answer was on its way. */
+let isStale = false;
 let asked: AbortController | undefined;
+
+/** How far a pipeline is, where it has said that. */
+function countsOf(name: string): Counts | undefined {
+  const text = progress.get(name);
+  if (text === undefined) return undefined;
+  const { event: _, pipeline: __, ...counts } = parse(text);
+  return counts;
+}
 
 function showSoon(): void {
   showing ??= setTimeout(() => {
     showing = undefined;
     if (progress.size === 0) return;
     const all = live.pipelines.map((status) => {
-      const counts = progress.get(status.name);
+      const counts = countsOf(status.name);
       return counts ? { ...status, counts } : status;
     });
     progress.clear();
     show(all);
-  }, SHOW_MS);
+  }, live.pipelines.length > MANY ? SHOW_MANY_MS : SHOW_MS);
 }
 
 async function refresh(): Promise<void> {
   clearTimeout(asking);
   asking = undefined;
-  if (asked) return;
+  if (asked) {
+    isStale = true;
+    return;
+  }
+  isStale = false;
   asked = new AbortController();
   try {
     if (!document.hidden) {
       progress.clear();
       const all = await get<Status[]>('/v1/pipelines', asked.signal);
       // What was said while the answer was on its way is newer.
-      show(all.map((status) => ({ ...status, counts: progress.get(status.name) ?? status.counts })));
+      show(all.map((status) => ({ ...status, counts: countsOf(status.name) ?? status.counts })));
       progress.clear();
       live.loaded = true;
       live.error = undefined;
@@ -138,23 +156,29 @@ async function refresh(): Promise<void> {
     if (!isAborted(error)) live.error = error;
   } finally {
     asked = undefined;
-    if (users > 0) asking ??= setTimeout(refresh, POLL_MS);
+    if (users > 0) refreshSoon(isStale ? 0 : POLL_MS);
   }
 }
 
 /** Asks for the whole status at once, or as soon as an answer on its way is there. */
 export function refreshSoon(ms = 100): void {
+  const at = Date.now() + ms;
+  // What is to be asked for earlier stays so: events that do not end must not put it off.
+  if (asking !== undefined && askingAt <= at) return;
   clearTimeout(asking);
+  askingAt = at;
   asking = setTimeout(refresh, ms);
 }
 
-function heard(name: string, data: any): void {
+function heard(name: string, text: string): void {
   if (name === 'progress') {
-    const { event: _, pipeline, ...counts } = data;
-    progress.set(pipeline, counts);
+    const found = PIPELINE.exec(text)?.[1];
+    if (found === undefined) return;
+    progress.set(found.includes('\\') ? JSON.parse(`"${found}"`) : found, text);
     showSoon();
     return;
   }
+  const data = parse(text);
   for (const listener of listeners) listener(name, data);
   // A state is another one, or there is one more commit.
   refreshSoon(name === 'committed' ? 300 : 100);
@@ -168,7 +192,7 @@ export function look(): () => void {
   users += 1;
   if (users === 1) {
     void refresh();
-    const end = events('/v1/events', heard, (error) => (live.error = error));
+    const end = texts('/v1/events', heard, (error) => (live.error = error));
     const shown = () => !document.hidden && refreshSoon(0);
     document.addEventListener('visibilitychange', shown);
     const clock = setInterval(() => (live.now = Date.now()), 1000);

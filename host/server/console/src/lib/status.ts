@@ -24,7 +24,7 @@ export interface Counts {
   dropped?: number;
   empty?: number;
   made?: number;
-  kept?: number;
+  kept?: Record<string, number>;
   bytes?: number;
   lag?: number | null;
   filtered?: Record<string, number>;
@@ -104,7 +104,7 @@ export function worstFirst(one: Status, other: Status): number {
 }
 
 /** Whether it was stopped, or has ended, so that it can be started. */
-export const rests = (status: Status): boolean => ['stopped', 'finished', 'failed'].includes(status.state);
+export const rests = (status: Status): boolean => ['paused', 'finished', 'failed', 'not-running'].includes(status.condition);
 
 /** The sum of counts by name. */
 export const sum = (by: Record<string, number> | undefined): number => Object.values(by ?? {}).reduce((all, one) => all + one, 0);
