@@ -68,7 +68,11 @@ const timer = setInterval(() => {
     text += `event: progress\ndata: ${JSON.stringify({ event: 'progress', pipeline: `p${of}`, ...counts(of) })}\n\n`;
   }
   text += `event: committed\ndata: ${JSON.stringify({ event: 'committed', pipeline: 'p0', commit: commit(beat).id })}\n\n`;
-  for (const stream of streams) if (stream.writableLength < BYTES && stream.write(text)) sent += text.length;
+  for (const stream of streams) {
+    if (stream.writableLength > BYTES) continue;
+    stream.write(text);
+    sent += text.length;
+  }
 }, 100);
 
 const figures = {};
@@ -113,6 +117,8 @@ try {
       for (let pages = 0; pages < 8; pages += 1) await page.keyboard.press('PageDown');
       await page.getByLabel('Order').selectOption('worst');
     });
+    await grid.focus();
+    await page.keyboard.press('Home');
     await until('the one furthest behind is first', async () => (await grid.getByRole('row').nth(1).innerText()).includes('shard-499'));
     // Those in sight are drawn, and no others.
     const drawn = await grid.getByRole('row').count();
