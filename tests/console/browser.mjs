@@ -84,7 +84,8 @@ export async function look(then, { token, scheme = 'light', viewport = { width: 
     });
     const shot = async (name) => {
       fs.mkdirSync(SHOTS, { recursive: true });
-      await page.screenshot({ path: path.join(SHOTS, `${name}.png`), fullPage: true });
+      // To hide the caret, Playwright would put a style into the editor that the page's policy forbids.
+      await page.screenshot({ path: path.join(SHOTS, `${name}.png`), fullPage: true, caret: 'initial' });
     };
     const accessible = async (name) => {
       // The page's policy keeps no debugger out.

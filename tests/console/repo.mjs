@@ -167,9 +167,9 @@ await look(async ({ page, open, shot, accessible, text }) => {
 
   // What is not there is said.
   await open('repos/nobody');
-  await page.getByRole('alert').getByText('E0510').waitFor();
+  await page.getByRole('alert').getByText('E0510', { exact: true }).waitFor();
   await open('repos/bids/nothing');
-  await page.getByRole('alert').getByText('E0511').waitFor();
+  await page.getByRole('alert').getByText('E0511', { exact: true }).waitFor();
 });
 
 await look(

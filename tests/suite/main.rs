@@ -10,6 +10,7 @@ mod cases;
 mod cli;
 mod compiled;
 mod console;
+mod console_data;
 mod consumers;
 mod counts;
 mod crash_matrix;
