@@ -51,11 +51,12 @@ export function likelyAcross(columns: Heading[], rows: Cell[][]): number {
   return other >= 0 ? other : (figures[0] ?? 0);
 }
 
-/** The drawing of `lines` over `across`, in the order of `across` where that is a number or a moment. */
-export function drawing(columns: Heading[], rows: Cell[][], across: number, lines: number[]): Drawing {
+/** The drawing of `lines` over `across`, in the order of `across` where that is a number or a moment; where `apart`, a number is a name too,
+ * as of bars that stand beside each other. */
+export function drawing(columns: Heading[], rows: Cell[][], across: number, lines: number[], apart = false): Drawing {
   const sample = rows.slice(0, 200);
   const times = sample.length > 0 && sample.every((row) => row[across] === null || asTime(row[across]) !== null);
-  const numbers = !times && numeric(columns, rows).includes(across);
+  const numbers = !times && !apart && numeric(columns, rows).includes(across);
   const kind = times ? 'time' : numbers ? 'number' : 'place';
   let points = rows.map((row, place) => ({
     x: kind === 'time' ? asTime(row[across]) : kind === 'number' ? asNumber(row[across]) : place,

@@ -55,6 +55,7 @@ test('a result is drawn over time, over numbers, or over its rows', () => {
   assert.deepEqual(drawing(columns, rows, 0, [1]), { across: 'time', xs: [1767225601, 1767225602], names: [], lines: [{ name: 'n', values: [1, 2] }] });
   assert.deepEqual(drawing(columns, rows, 2, [1]), { across: 'place', xs: [0, 1, 2], names: ['b', 'a', 'null'], lines: [{ name: 'n', values: [2, 1, 3] }] });
   assert.deepEqual(drawing(columns, rows, 1, [1]).xs, [1, 2, 3]);
+  assert.deepEqual(drawing(columns, rows, 1, [1], true).names, ['2', '1', '3']);
   assert.equal(asTime('2026-01-01 00:00:01.5'), 1767225601.5);
   assert.equal(asTime('2026-01-01'), 1767225600);
   assert.equal(asTime('12'), null);
