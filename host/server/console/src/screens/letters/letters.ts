@@ -24,7 +24,9 @@ export function counting(repo: string, at: string): string {
 
 /** What a group is, in a statement. */
 export function within(group: Pick<Group, 'stage' | 'code' | 'holds'>): string {
-  return `stage = ${literal(group.stage)} and code = ${literal(group.code)} and holds = ${literal(group.holds)}`;
+  // Letters from before it was said what they hold.
+  const holds = group.holds === '' ? 'holds is null' : `holds = ${literal(group.holds)}`;
+  return `stage = ${literal(group.stage)} and code = ${literal(group.code)} and ${holds}`;
 }
 
 /** Some letters of a group, in the order of their places, without what they hold. */
