@@ -51,6 +51,15 @@ await look(async ({ page, open, shot, accessible, text }) => {
   const after = await grouped('master');
   for (const group of after) equal(await figure(`letters ${group.stage} ${group.code}`), group.letters, group.code);
 
+  // Where the server can replay them, it does: each goes through the spec once more, and is set aside once more.
+  const { paths } = await api('GET', '/openapi.json');
+  if (paths['/v1/pipelines/{name}/deadletters/replay']) {
+    await page.getByRole('button', { name: 'Replay the letters of pushes' }).click();
+    await page.locator('dialog[open]').getByRole('button', { name: 'Replay them' }).click();
+    await page.getByRole('heading', { name: 'pushes-replayed' }).waitFor();
+    await until('all are read', async () => (await api('GET', '/v1/pipelines/pushes-replayed')).counts.messages === n + 2);
+  }
+
   // A repo without any, and one that is not there.
   await open('deadletters/bids');
   await page.getByText('Nothing was set aside in bids').waitFor();

@@ -1,7 +1,10 @@
 //! The console's screens of repos, SQL, dead letters and plugins, in a browser, at a server whose pipelines run.
 
-use anyhow::Result;
-use spout_tests::{Site, browser::Browser, root, served::Served};
+use std::fs;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use spout_tests::{Site, browser::Browser, http::request, root, served::Served};
 
 /// Bids through a plugin, what follows them, and a file in which some lines are wrong.
 const SPECS: &str = r#"
@@ -67,4 +70,41 @@ fn dead_letters_are_grouped_and_shown_byte_by_byte() -> Result<()> {
 #[test]
 fn a_plugin_says_what_it_takes_and_a_new_one_is_put() -> Result<()> {
     look("plugins.mjs")
+}
+
+#[test]
+fn what_a_plugin_says_of_itself_is_what_inspect_shows() -> Result<()> {
+    let site = Site::new()?;
+    let create = |name: &str, scope: &str| {
+        let args = ["token", "create", "--tokens", "tokens.json", "--name", name, "--scope", scope];
+        site.ok(&args).map(|token| token.trim().to_owned())
+    };
+    let (putter, reader) = (create("putter", "plugin:files")?, create("reader", "read:*")?);
+    let served = Served::start(&site, &["--tokens", "tokens.json"])?;
+    let ask = |token: &str, what: &str, body: &[u8]| {
+        let bearer = format!("Bearer {token}");
+        request(&served.address, what, &[("authorization", bearer.as_str())], body)
+    };
+    let none = ask(&putter, "GET /v1/plugins/files/about", b"")?;
+    ensure!(none.status == 404 && none.code() == "E0957", "{none:?}");
+    let file = root().join("plugins/files.wasm");
+    let put = ask(&putter, "PUT /v1/plugins/files", &fs::read(&file)?)?.json()?;
+    let about = ask(&putter, "GET /v1/plugins/files/about", b"")?.json()?;
+    let shown = site.json(&["plugin", "inspect", &file.to_string_lossy()])?.remove(0);
+    for part in ["name", "digest", "offers", "manifest"] {
+        ensure!(about[part] == shown[part] && about[part] != Value::Null, "{part}: {about} {shown}");
+    }
+    ensure!(about["worlds"] == put["worlds"] && about["size"] == put["size"], "{about} {put}");
+    let digest = put["digest"].as_str().unwrap_or_default();
+    let one = ask(&putter, &format!("GET /v1/plugins/files/about?digest={digest}"), b"")?.json()?;
+    ensure!(one == about, "{one}");
+    for other in ["sha256:00", "", "../files"] {
+        let none = ask(&putter, &format!("GET /v1/plugins/files/about?digest={other}"), b"")?;
+        ensure!(none.status == 404 && none.code() == "E0957", "{other}: {none:?}");
+    }
+    for plugin in ["files", "other"] {
+        let refused = ask(&reader, &format!("GET /v1/plugins/{plugin}/about"), b"")?;
+        ensure!(refused.status == 403, "{plugin}: {refused:?}");
+    }
+    served.stop()
 }
