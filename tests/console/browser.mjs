@@ -101,7 +101,13 @@ export async function look(then, { token, scheme = 'light', viewport = { width: 
       else await page.goto(url);
     };
     const text = async (selector) => (await page.locator(selector).first().innerText()).trim();
-    await then({ page, open, shot, accessible, text, wrong });
+    try {
+      await then({ page, open, shot, accessible, text, wrong });
+    } catch (error) {
+      // What was to be seen when it failed.
+      await shot(`failed-${path.basename(process.argv[1], '.mjs')}`).catch(() => {});
+      throw new Error([error.stack, ...wrong].join('\n'));
+    }
   } finally {
     await browser.close();
   }

@@ -28,11 +28,16 @@ await look(async ({ page, open, shot, accessible }) => {
   }
 
   // The graph has what there is, and links to it.
-  for (const [kind, name] of [['pipeline', 'bids'], ['pipeline', 'hot'], ['repo', 'bids'], ['repo', 'hot']]) {
-    const screen = kind === 'pipeline' ? 'pipelines' : 'repos';
-    await page.locator(`svg a[href^="#/${screen}/${name}"]`).waitFor();
+  const graph = await api('GET', '/v1/graph');
+  const nodes = graph.nodes.filter((node) => !(node.kind === 'repo' && node.name.startsWith('_')));
+  await until('all of it is drawn', async () => (await page.locator('svg .node').count()) === nodes.length);
+  equal(await page.locator('svg path.edge').count(), graph.edges.length, 'edges');
+  for (const node of nodes) {
+    const screen = { pipeline: 'pipelines', repo: 'repos' }[node.kind];
+    if (screen) ensure((await page.locator(`svg a[href="#/${screen}/${node.name}"]`).count()) === 1, 'the graph has no link to', node);
   }
-  ensure((await page.locator('svg path.edge').count()) >= 3, 'edges');
+  ensure(graph.edges.some((edge) => edge.from === 'bids' && edge.to === 'hot'), 'who follows whom', graph);
+  await until('what flows into it is at the edge', async () => /msg\/s/.test(await page.locator('.sheet svg').textContent()));
   await shot('overview');
   await accessible('the overview');
 

@@ -31,7 +31,7 @@ await look(async ({ page, open, shot, accessible, text }) => {
     const [newest] = await log('bids');
     return page.locator(`[data-commit="${newest.id}"]`).isVisible();
   });
-  // SPEC await until('the spec is there, with its lines', async () => (await text('section:has(#spec-title)')).includes('decoder'));
+  await until('the spec is there, with its lines', async () => (await text('section:has(#spec-title)')).includes('decoder'));
   await shot('pipeline');
   await accessible('a pipeline');
 

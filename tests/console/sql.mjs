@@ -133,9 +133,20 @@ await look(async ({ page, open, shot, accessible, text }) => {
   await accessible('a refused statement');
 });
 
-// An address that somebody shared shows the same.
+// An address that somebody shared shows the same, at the commits that it names.
 await look(
   async ({ page, open, accessible, shot, text }) => {
+    const [first] = await api('GET', '/v1/repos/bids/commits?at=master~1&limit=1');
+    const cell = page.getByRole('grid', { name: 'Result' }).locator('[aria-rowindex="2"] [role="gridcell"]');
+    const [{ n }] = await sql(`select count(*) as n from "bids@${first.id}"`);
+    await open(`sql?q=${encodeURIComponent('select count(*) as n from bids')}&at=bids@${first.id}`);
+    await until('the rows are those of that commit', async () => (await cell.first().innerText()) === String(n));
+    await page.getByText(first.id.slice(0, 8)).waitFor();
+    ensure(page.url().includes(first.id), 'the address goes on to name it', page.url());
+    await page.goto('about:blank');
+    await open(`sql?repo=bids&at=${first.id}`);
+    await until('a link from its repo', () => page.url().includes(`bids%40${first.id}`) || page.url().includes(`bids@${first.id}`));
+    await page.goto('about:blank');
     await open(`sql?q=${encodeURIComponent('select 1 as one union all select 2 order by 1')}`);
     await until('both rows', async () => (await text('[data-figure="rows"]')) === '2');
     await page.locator('.cm-content').waitFor();

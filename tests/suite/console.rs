@@ -58,7 +58,8 @@ fn look(script: &str) -> Result<()> {
     let Some(browser) = Browser::get()? else { return Ok(()) };
     let site = Site::new()?;
     let served = at_work(&site, &[])?;
-    println!("{}", browser.look(script, &served.url(), &[])?);
+    // What the page counts since the start is all that there is.
+    println!("{}", browser.look(script, &served.url(), &[("FRESH", "1")])?);
     served.stop()
 }
 

@@ -4,7 +4,6 @@ import { defineConfig, type HttpProxy } from 'vite';
 
 /** Where `npm run dev` passes requests of the API on to. */
 const server = process.env.SPOUT_SERVER ?? 'http://127.0.0.1:1653';
-const origin = new URL(server).origin;
 
 export default defineConfig({
   plugins: [svelte()],
@@ -27,7 +26,7 @@ export default defineConfig({
           // The server answers its own page only, and here that is this one.
           configure: (proxy: HttpProxy.ProxyServer) =>
             proxy.on('proxyReq', (request) => {
-              if (request.getHeader('origin')) request.setHeader('origin', origin);
+              request.removeHeader('origin');
             }),
         },
       ]),

@@ -2,7 +2,7 @@
 import { Graph as Dagre, layout } from '@dagrejs/dagre';
 import type { Edge, Graph, Node, Placed } from './graph';
 
-const SIZES = { pipeline: [204, 66], repo: [150, 44], source: [150, 44], consumer: [150, 44] } as const;
+const SIZES = { pipeline: [204, 66], repo: [150, 46], source: [212, 46], consumer: [212, 46] } as const;
 /** Room for what is said at an edge. */
 const LABEL = { width: 92, height: 30, labelpos: 'c' as const };
 const BETWEEN = 18;
