@@ -101,6 +101,21 @@ function language(tables: Known[]) {
   return [sql({ dialect, schema: namespace(tables), upperCaseKeywords: false }), dialect.language.data.of({ autocomplete: columnsOf(tables) })];
 }
 
+/** What is typed over a selection is put there by the editor. A browser that did it would keep the looks of what was there, by a style that
+ * the page's policy forbids. */
+const typedOver = EditorView.domEventHandlers({
+  beforeinput: (event, view) => {
+    const { main, ranges } = view.state.selection;
+    const text = event.inputType === 'insertText' ? event.data : null;
+    if (!text || main.empty || ranges.length > 1 || event.isComposing || view.composing) return false;
+    const insert = () => view.state.update(view.state.replaceSelection(text), { userEvent: 'input.type', scrollIntoView: true });
+    const handlers = view.state.facet(EditorView.inputHandler);
+    if (!handlers.some((handler) => handler(view, main.from, main.to, text, insert))) view.dispatch(insert());
+    event.preventDefault();
+    return true;
+  },
+});
+
 /** Puts an editor into `parent`, which it has for itself. It stands below a root of its own, since only there its styles are such as a strict
  * policy allows: no elements, but sheets that are adopted. */
 export function editor(parent: HTMLElement, text: string, label: string, told: Told): Editor {
@@ -124,6 +139,7 @@ export function editor(parent: HTMLElement, text: string, label: string, told: T
         bracketMatching(),
         closeBrackets(),
         autocompletion({ icons: false }),
+        typedOver,
         highlightActiveLine(),
         syntaxHighlighting(colours),
         placeholder('select * from …'),
