@@ -56,6 +56,17 @@ await look(async ({ page, open, shot, accessible }) => {
   equal(new URL(page.url()).hash, '#/pipelines/hot');
   await page.goBack();
   await page.locator('h1', { hasText: 'Overview' }).waitFor();
+
+  // A server that is gone is missed, and what it says counts again once it is back.
+  await page.context().setOffline(true);
+  await page.locator('.lost').waitFor();
+  await page.getByText('the server does not answer').first().waitFor();
+  await shot('overview-gone');
+  await page.context().setOffline(false);
+  await page.locator('.lost').waitFor({ state: 'detached' });
+  const before = (await all()).bids.counts.messages;
+  await until('figures go on', async () => number((await figure(page, 'bids', 'messages').innerText()).replace(/ .*/, '')) > before);
+  equal(await page.locator('[role="alert"]').count(), 0, 'failures that are still shown:');
 });
 
 await look(

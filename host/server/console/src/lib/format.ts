@@ -64,6 +64,7 @@ export function rate(value: Maybe, unit = ''): string {
 export function share(of: Maybe, all: Maybe): string {
   if (of === null || of === undefined || !all) return UNKNOWN;
   const value = (100 * Number(of)) / Number(all);
+  if (value > 0 && value < 0.05) return '< 0.1 %';
   return `${value >= 10 || value === 0 ? Math.round(value) : value.toFixed(1)} %`;
 }
 
