@@ -66,7 +66,7 @@ await look(async ({ page, open, shot, accessible }) => {
   await page.locator('.lost').waitFor({ state: 'detached' });
   const before = (await all()).bids.counts.messages;
   await until('figures go on', async () => number((await figure(page, 'bids', 'messages').innerText()).replace(/ .*/, '')) > before);
-  equal(await page.locator('[role="alert"]').count(), 0, 'failures that are still shown:');
+  await until('no failure is shown any more', async () => (await page.locator('[role="alert"]').count()) === 0);
 });
 
 await look(
