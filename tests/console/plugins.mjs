@@ -16,7 +16,7 @@ await look(async ({ page, open, shot, accessible, text }) => {
   // What it says of itself, as a form, and the piece of a spec that comes of it.
   await page.getByRole('link', { name: 'files', exact: true }).click();
   const about = await api('GET', '/v1/plugins/files/about');
-  const form = page.getByRole('region', { name: 'stream-consumer files' });
+  const form = page.getByRole('region', { name: 'partition-consumer, stream-consumer files' });
   await form.waitFor();
   const offer = about.offers.find((one) => one.interface === 'stream-consumer');
   const fields = await form.locator('form .name').allInnerTexts();

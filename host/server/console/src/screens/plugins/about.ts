@@ -21,6 +21,20 @@ export interface Offer {
   settings: Schema | string;
 }
 
+/** Offers that differ in nothing but what they are used as, which a spec does not say either, as one. */
+export function together(offers: Offer[]): (Offer & { interfaces: string[] })[] {
+  const stream = (kind: string) => ['partition-consumer', 'stream-consumer'].includes(kind);
+  const all = new Map<string, Offer & { interfaces: string[] }>();
+  for (const offer of offers) {
+    const { interface: kind, ...rest } = offer;
+    const key = JSON.stringify([stream(kind) ? 'stream' : kind, rest]);
+    const known = all.get(key);
+    if (known) known.interfaces.push(kind);
+    else all.set(key, { ...offer, interfaces: [kind] });
+  }
+  return [...all.values()];
+}
+
 /** A pipeline that runs a plugin. */
 export interface User {
   pipeline: string;

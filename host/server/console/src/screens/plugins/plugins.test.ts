@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import type { PipelineStatus } from '../parts/answers';
-import { namesOf, partOf, usersOf } from './about';
+import { namesOf, partOf, together, usersOf, type Offer } from './about';
 import { fields, fragment, valueOf, yaml, type Schema } from './settings';
 
 const schema: Schema = {
@@ -80,6 +80,17 @@ test('who uses a plugin is known by the pipelines', () => {
   ] as unknown as PipelineStatus[];
   assert.deepEqual(usersOf('json', pipelines).map(({ pipeline, digest, use }) => [pipeline, digest, use?.calls]), [['a', 'sha256:2', undefined], ['b', 'sha256:1', 3]]);
   assert.deepEqual(namesOf([{ name: 'x' }], pipelines), ['json', 'x']);
+});
+
+test('what is used in the same way is offered once', () => {
+  const offer = (kind: string, name: string, more: object = {}): Offer => ({ interface: kind, name, summary: '', asks: {}, settings: { type: 'object' }, ...more });
+  const offers = [offer('partition-consumer', 'a'), offer('stream-consumer', 'a'), offer('stream-consumer', 'b'), offer('decoder', 'a'), offer('partition-consumer', 'b', { summary: 'another' })];
+  assert.deepEqual(together(offers).map(({ interfaces, name }) => [interfaces, name]), [
+    [['partition-consumer', 'stream-consumer'], 'a'],
+    [['stream-consumer'], 'b'],
+    [['decoder'], 'a'],
+    [['partition-consumer'], 'b'],
+  ]);
 });
 
 test('grants and limits are found in a spec', () => {
