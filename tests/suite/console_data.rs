@@ -73,6 +73,14 @@ fn a_plugin_says_what_it_takes_and_a_new_one_is_put() -> Result<()> {
 }
 
 #[test]
+fn much_data_is_shown_without_delay() -> Result<()> {
+    let Some(browser) = Browser::get()? else { return Ok(()) };
+    let dist = root().join("host/server/console/dist");
+    println!("{}", browser.look("load-data.mjs", "", &[("DIST", &dist.to_string_lossy())])?);
+    Ok(())
+}
+
+#[test]
 fn what_a_plugin_says_of_itself_is_what_inspect_shows() -> Result<()> {
     let site = Site::new()?;
     let create = |name: &str, scope: &str| {
