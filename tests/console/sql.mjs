@@ -50,7 +50,10 @@ await look(async ({ page, open, shot, accessible, text }) => {
   await page.keyboard.press('Escape');
 
   // Rows are those of the same commit.
-  const head = await api('GET', '/v1/repos/bids/commits/master');
+  const head = await until('there are two commits', async () => {
+    const newest = await api('GET', '/v1/repos/bids/commits/master');
+    return newest.number > 1 && newest;
+  });
   const top = `select auction, count(*) as n, max(price) as most from "bids@${head.id}" group by 1 order by 2 desc, 1 limit 20`;
   await run(top);
   await counted(20);
