@@ -9,6 +9,8 @@ mod buckets;
 mod cases;
 mod cli;
 mod compiled;
+mod console;
+mod console_data;
 mod consumers;
 mod counts;
 mod crash_matrix;

@@ -578,6 +578,10 @@ fn a_web_page_of_somebody_else_is_not_answered() -> Result<()> {
     stream.write_all(b"GET /v1/repos HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n")?;
     ensure!(read(stream, true)?.code() == "E0916", "another name for this machine");
     ensure!(site.json(&["list", "repo"])?.is_empty(), "nothing was created");
+    // The page of the server itself, the console, has its name for an origin; that of another port of this machine does not.
+    let create = |origin: &str| request(&served.address, "POST /v1/repos", &[("origin", origin)], b"{\"name\":\"x\"}");
+    ensure!(create("http://127.0.0.1:1")?.code() == "E0916" && create("null")?.code() == "E0916");
+    ensure!(create(&served.url())?.status == 200, "its own page is answered");
     ensure!(
         served.get("/nowhere")?.code() == "E0904" && served.get("/v1/repos/%FF/tags")?.status == 400,
         "no such thing"

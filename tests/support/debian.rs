@@ -15,6 +15,9 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::target;
 
+/// Directories of libraries that only others are linked with, beside those.
+const PRIVATE: [&str; 1] = ["pulseaudio"];
+
 /// A program that can be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
@@ -132,6 +135,8 @@ fn unpacked(dir: &Path, path: &str) -> Result<Program> {
         for entry in entries {
             let path = entry?.path();
             if path.is_dir() && path.to_string_lossy().ends_with("-linux-gnu") {
+                // Some libraries have their private ones in a directory beside them.
+                libraries.extend(PRIVATE.iter().map(|name| path.join(name)).filter(|path| path.is_dir()));
                 libraries.push(path);
             }
         }
@@ -161,6 +166,7 @@ mod tests {
             ("redis-server", "usr/bin/redis-server", "--version", "Redis"),
             ("nats-server", "usr/sbin/nats-server", "--version", "nats-server"),
             ("mosquitto", "usr/sbin/mosquitto", "-h", "mosquitto"),
+            ("chromium", "usr/lib/chromium/chromium", "--version", "Chromium"),
         ];
         for (package, path, asked, says) in servers {
             let Some(program) = program(package, path).expect("it is there, or skipped by name") else { continue };

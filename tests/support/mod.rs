@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use self::{patience::Patience, watchdog::Watchdog};
 
 pub mod bad_server;
+pub mod browser;
 pub mod daemon;
 pub mod debian;
 pub mod door;

@@ -57,8 +57,11 @@ pub fn package(name: &str, version: &str) -> Result<Option<Package>> {
     }
 }
 
-/// `node` and the script that is npm.
-fn node() -> Result<Option<(PathBuf, PathBuf)>> {
+/// `node` and the script that is npm; `None`, with a line that says why, where the machine has neither these nor Python.
+///
+/// # Errors
+/// If they are required and cannot be had.
+pub fn node() -> Result<Option<(PathBuf, PathBuf)>> {
     let searched = env::var_os("PATH").unwrap_or_default();
     let find = |name: &str| env::split_paths(&searched).map(|dir| dir.join(name)).find(|path| path.is_file());
     if let (Some(node), Some(npm)) = (find("node"), find("npm")) {

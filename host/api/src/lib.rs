@@ -68,7 +68,7 @@ pub use self::{
     marker::{MarkerInfo, OwnMarker, Seek, ShownMarker, Sought},
     names::{branch, branch_of, is_id, join, pair, within},
     pipelines::{LogLine, PipelineLine, Pipelines, PipelinesChanged, ShownSpec, SpecText},
-    plugins::{KeptPlugin, PluginPut, PluginVersion, Plugins},
+    plugins::{KeptPlugin, PluginAbout, PluginOffer, PluginPut, PluginVersion, Plugins},
     problem::Problem,
     putting::{Body, Putting, unreadable},
     repos::{BranchOfRepo, Deleted, NewRepo, Repo, RepoInfo, RepoMade, TagOfRepo},

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::Result;
 
@@ -52,4 +53,37 @@ pub struct PluginPut {
     pub size: u64,
     /// What it can be used as: `handler`, `decoder`.
     pub worlds: Vec<String>,
+}
+
+/// What a plugin says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PluginAbout {
+    /// Its name.
+    pub name: String,
+    /// `sha256:…` of its bytes.
+    pub digest: String,
+    /// How many bytes it has.
+    pub size: u64,
+    /// What it can be used as: `handler`, `decoder`.
+    pub worlds: Vec<String>,
+    /// What it offers.
+    pub offers: Vec<PluginOffer>,
+    /// Its name and version as a package, and what it asks for, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Map<String, Value>>,
+}
+
+/// One thing that a plugin offers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PluginOffer {
+    /// What it is used as: `decoder`, `handler`, `partition-consumer`.
+    pub interface: String,
+    /// Which of several.
+    pub name: String,
+    /// One sentence.
+    pub summary: String,
+    /// What a spec has to grant if it uses this.
+    pub asks: Map<String, Value>,
+    /// JSON Schema of its settings; a text if it is no JSON.
+    pub settings: Value,
 }

@@ -170,6 +170,18 @@ impl PluginShelf {
         Ok(self.tree().await?.is_some_and(|(_, tree)| tree.get(&version_path(name, digest)).is_some()))
     }
 
+    /// The bytes of a version, if it is kept.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub async fn bytes(&self, name: &str, digest: &str) -> Result<Option<Vec<u8>>, Error> {
+        let path = version_path(name, digest);
+        match self.tree().await? {
+            Some((repo, tree)) if tree.get(&path).is_some() => Ok(Some(repo.read_file(&tree, &path).await?.to_vec())),
+            _ => Ok(None),
+        }
+    }
+
     /// Removes all versions of a plugin.
     ///
     /// # Errors
@@ -214,16 +226,7 @@ impl Shelf for PluginShelf {
     }
 
     async fn read(&self, name: &str, digest: &str) -> Result<Option<Vec<u8>>, String> {
-        let read = async {
-            let path = version_path(name, digest);
-            match self.tree().await? {
-                Some((repo, tree)) if tree.get(&path).is_some() => {
-                    Ok(Some(repo.read_file(&tree, &path).await?.to_vec()))
-                }
-                _ => Ok::<_, Error>(None),
-            }
-        };
-        read.await.map_err(|error| error.to_string())
+        self.bytes(name, digest).await.map_err(|error| error.to_string())
     }
 
     fn place(&self, name: &str, digest: &str) -> String {

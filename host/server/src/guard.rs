@@ -5,7 +5,7 @@ use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
 use axum::{
     extract::{FromRequestParts, RawPathParams, Request, State},
     http::{
-        HeaderMap,
+        HeaderMap, HeaderValue,
         header::{AUTHORIZATION, HOST, ORIGIN},
         request::Parts,
     },
@@ -147,12 +147,18 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
 }
 
 /// Refuses the browser of somebody on this machine that a foreign page sends here: where there are no tokens, that the request
-/// comes from this machine is all that lets it in.
+/// comes from this machine is all that lets it in. The page of the server itself, the console, has the name of the server for
+/// its origin.
 fn ours(headers: &HeaderMap) -> Result<(), Error> {
-    if headers.contains_key(ORIGIN) {
-        return Err(Error::CrossSite { why: "the request has an Origin header" });
+    let said = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let host = said(HOST).unwrap_or_default();
+    let own = |origin: &str| {
+        let place = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        place.is_some_and(|place| place.eq_ignore_ascii_case(host))
+    };
+    if headers.contains_key(ORIGIN) && !said(ORIGIN).is_some_and(own) {
+        return Err(Error::CrossSite { why: "the Origin header names another page than this server's own" });
     }
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     let name = name.map_or(host, |(name, _)| name).trim_matches(['[', ']']);
     let local = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
@@ -169,7 +175,13 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, host.parse().unwrap());
             assert_eq!(ours(&headers).is_ok(), expected, "{host}");
-            headers.insert(ORIGIN, "http://localhost".parse().unwrap());
+            headers.insert(ORIGIN, format!("http://{host}").parse().unwrap());
+            assert_eq!(ours(&headers).is_ok(), expected, "the page of {host} itself");
+            for foreign in ["null", "", "http://", "http://localhost", "http://evil.example:1653", "ftp://127.0.0.1:1653"] {
+                headers.insert(ORIGIN, foreign.parse().unwrap());
+                assert!(ours(&headers).is_err(), "{foreign:?} at {host}");
+            }
+            headers.insert(ORIGIN, format!("http://{host}.evil.example").parse().unwrap());
             assert!(ours(&headers).is_err(), "{host}");
         };
         check("127.0.0.1:1653", true);

@@ -2,17 +2,19 @@
 //!
 //! A request comes in through `listen`, which holds back who is slow, large or too many. `guard` finds out who asks and what
 //! they may see; `control` lets in processes of the same user without a port; a route (`repos`, `refs`, `commits`, `files`, `tar`, `uploads`, `changes`, `history`, `sql`, `pipelines`, `letters`, `managing`,
-//! `plugins`, `logs`, `tap`, `events`) does a verb of
+//! `plugins`, `about`, `logs`, `tap`, `events`) does a verb of
 //! [`spout_api::Local`] and sends its answer, `answer` an error as JSON with the status that fits it. [`Tokens`] are who may
 //! come in. Every route is one [`endpoint`], from which the router and the OpenAPI document are made, so that neither can leave
-//! out what the other has.
+//! out what the other has. Beside them are the files of the `console`, a page that is a client of the routes as any other.
 //!
 //! **Invariant**: a route never decides what a caller may see: it is given a store that shows no more.
 
+mod about;
 mod answer;
 mod body;
 mod changes;
 mod commits;
+mod console;
 mod control;
 mod endpoint;
 mod error;
@@ -166,6 +168,7 @@ fn endpoints() -> Vec<Endpoint> {
         managing::endpoints(),
         metrics::endpoints(),
         plugins::endpoints(),
+        about::endpoints(),
         logs::endpoints(),
         tap::endpoints(),
         events::endpoints(),
@@ -177,6 +180,9 @@ fn router(service: Arc<Service>) -> Router {
     let mut router = Router::new();
     for endpoint in endpoints() {
         router = router.route(endpoint.path, endpoint.guarded(&service));
+    }
+    for (path, route) in console::routes() {
+        router = router.route(path, route);
     }
     router.fallback(answer::no_route).method_not_allowed_fallback(answer::no_method).with_state(service)
 }
