@@ -114,6 +114,6 @@ mod tests {
     fn a_line_is_no_wider_than_the_terminal() {
         let mut sheet = Sheet::new(Some(10));
         let lines = sheet.lines(&["a".into(), "b".into()], &rows(json!([["日本日本", "x".repeat(90)]])));
-        assert!(lines.iter().all(|line| line.width() <= 10) && lines[2] == "日本日本…", "{lines:?}");
+        assert!(lines.iter().all(|line| line.width() <= 10) && lines[2] == "日本日本 …", "{lines:?}");
     }
 }
