@@ -8,7 +8,7 @@ use spout_spec::{Loaded, all_handlers, without_userinfo};
 pub fn draw(specs: &[Loaded], drawing: &mut Drawing) {
     for Loaded { spec, .. } in specs {
         let name = spec.pipeline.name.as_str();
-        drawing.pipeline(name, &spec.description);
+        drawing.pipeline(name, &without_userinfo(&spec.description));
         for (_, source) in spec.sources() {
             match source.spec.upstream() {
                 Some(Upstream::Link(from)) => {
