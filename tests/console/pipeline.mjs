@@ -50,7 +50,8 @@ await look(async ({ page, open, shot, accessible, text }) => {
   await confirm('Pause');
   await until('it is paused', async () => (await status()).state === 'stopped');
   await button('Resume').waitFor();
-  equal(await text('h1 + .pill'), 'paused');
+  // What the page has seen may be a moment older than what was asked here.
+  await until('the page says so', async () => (await text('h1 + .pill')) === 'paused');
 
   // At rest everything is exactly what the API and SQL say.
   const rest = await status();
