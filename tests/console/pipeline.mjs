@@ -43,7 +43,7 @@ await look(async ({ page, open, shot, accessible, text }) => {
   await button('Pause …').click();
   await page.keyboard.press('Escape');
   await page.locator('dialog[open]').waitFor({ state: 'hidden' });
-  equal((await status()).condition, 'running', 'after Escape it');
+  equal((await status()).state, 'running', 'after Escape it');
   await button('Pause …').click();
   await shot('pipeline-confirm');
   await accessible('a confirmation');
@@ -86,13 +86,13 @@ await look(async ({ page, open, shot, accessible, text }) => {
   ensure(JSON.stringify(marker).includes('"offset":7'), 'the marker after a seek', marker);
 
   await button('Resume').click();
-  await until('it runs again', async () => (await status()).condition === 'running');
+  await until('it runs again', async () => (await status()).state === 'running');
   await button('Restart …').click();
   const since = (await status()).since_ms;
   await confirm('Restart');
   await until('it was started again', async () => {
     const now = await status();
-    return now.condition === 'running' && now.since_ms > since;
+    return now.state === 'running' && now.since_ms > since;
   });
 
   // What the server refuses is said as it says it: code, what, where. This one is not the store's.
