@@ -43,14 +43,15 @@ await look(async ({ page, open, shot, accessible, text }) => {
   await button('Pause …').click();
   await page.keyboard.press('Escape');
   await page.locator('dialog[open]').waitFor({ state: 'hidden' });
-  equal((await status()).condition, 'running', 'after Escape it');
+  equal((await status()).state, 'running', 'after Escape it');
   await button('Pause …').click();
   await shot('pipeline-confirm');
   await accessible('a confirmation');
   await confirm('Pause');
   await until('it is paused', async () => (await status()).state === 'stopped');
   await button('Resume').waitFor();
-  equal(await text('h1 + .pill'), 'paused');
+  // What the page has seen may be a moment older than what was asked here.
+  await until('the page says so', async () => (await text('h1 + .pill')) === 'paused');
 
   // At rest everything is exactly what the API and SQL say.
   const rest = await status();
@@ -85,13 +86,13 @@ await look(async ({ page, open, shot, accessible, text }) => {
   ensure(JSON.stringify(marker).includes('"offset":7'), 'the marker after a seek', marker);
 
   await button('Resume').click();
-  await until('it runs again', async () => (await status()).condition === 'running');
+  await until('it runs again', async () => (await status()).state === 'running');
   await button('Restart …').click();
   const since = (await status()).since_ms;
   await confirm('Restart');
   await until('it was started again', async () => {
     const now = await status();
-    return now.condition === 'running' && now.since_ms > since;
+    return now.state === 'running' && now.since_ms > since;
   });
 
   // What the server refuses is said as it says it: code, what, where. This one is not the store's.

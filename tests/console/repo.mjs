@@ -59,7 +59,7 @@ await look(async ({ page, open, shot, accessible, text }) => {
   for (const [partition, { offset }] of Object.entries(commit.marker)) equal(await figure(`offset ${partition}`), offset, `the marker of ${partition}`);
   ensure((await text('article')).includes(commit.plugins.redact.slice(7, 15)), 'the digest of a plugin');
   const shown = rows.filter({ hasText: id.slice(0, 8) });
-  ensure((await shown.innerText()).includes(String(commit.rows)), 'rows in the list');
+  ensure((await shown.innerText()).includes(commit.rows.toLocaleString('en-US')), 'rows in the list');
 
   // Where it came from, and what was made from it.
   const made = await until('something is made from it', async () => {

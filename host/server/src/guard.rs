@@ -177,7 +177,9 @@ mod tests {
             assert_eq!(ours(&headers).is_ok(), expected, "{host}");
             headers.insert(ORIGIN, format!("http://{host}").parse().unwrap());
             assert_eq!(ours(&headers).is_ok(), expected, "the page of {host} itself");
-            for foreign in ["null", "", "http://", "http://localhost", "http://evil.example:1653", "ftp://127.0.0.1:1653"] {
+            for foreign in
+                ["null", "", "http://", "http://localhost", "http://evil.example:1653", "ftp://127.0.0.1:1653"]
+            {
                 headers.insert(ORIGIN, foreign.parse().unwrap());
                 assert!(ours(&headers).is_err(), "{foreign:?} at {host}");
             }

@@ -1,1 +1,0 @@
-import{G as e,N as t,j as n,tt as r}from"./disclose-version-ZhemEav1.js";var i=t(`<h1></h1> <p class="quiet">This screen is being built.</p>`,1);function a(t){var a=i(),o=e(a);o.textContent=`Dead letters`,r(2),n(t,a)}export{a as default};
