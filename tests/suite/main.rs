@@ -69,6 +69,7 @@ mod seeking;
 mod server;
 mod settled;
 mod several;
+mod site;
 mod spouts;
 mod store_trouble;
 mod tars;
