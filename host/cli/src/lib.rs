@@ -39,6 +39,7 @@ mod logs;
 mod managed;
 mod marker;
 mod open_files;
+mod otlp;
 mod pipeline;
 mod pipes;
 mod plugin;

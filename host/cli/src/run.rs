@@ -33,7 +33,7 @@ use super::{
     error::Error,
     fates,
     findings::{self, Examined, Finding, examine_all},
-    harden,
+    harden, otlp,
     pipes::stderr,
     print::Printer,
     progress::Progress,
@@ -200,6 +200,7 @@ impl Run {
         if self.harden {
             harden::started()?;
         }
+        let sent = otlp::begin()?;
         let signals = Signals::new(printer)?;
         let made = pipelines.clone();
         let (host, updates) = Host::start(pipelines, &store, &options);
@@ -208,9 +209,13 @@ impl Run {
         // Tables that a consumer prints and a line that redraws itself would write over each other.
         let progress = Progress::new(printer.is_terminal() && !specs.iter().any(prints));
         let journal = control.board();
+        journal.iter().for_each(|board| sent.shows(board));
         let mut watch =
             Watch { host, ran, journal, progress, printer, stopping: false, gone: None, failed: None, dead_letters: 0 };
-        watch.until_over(updates, signals).await?;
+        let over = watch.until_over(updates, signals).await;
+        // Once figures are as they are at the end.
+        sent.close().await;
+        over?;
         control.close().await;
         watch.outcome(self.fail_on_dead_letters)
     }

@@ -28,6 +28,7 @@ impl Ran {
     pub fn new(orders: Orders, parts: &[Parts], specs: Vec<Loaded>) -> Self {
         let statuses = Statuses::default();
         parts.iter().for_each(|parts| statuses.starts_with(parts));
+        statuses.now_known();
         Self { orders, statuses, specs: Arc::new(specs) }
     }
 
