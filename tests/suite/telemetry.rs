@@ -130,6 +130,10 @@ fn a_trace_follows_a_fetch_to_its_commit_and_figures_are_those_of_metrics() -> R
         }
     }
     let fetches = named("fetch");
+    ensure!(
+        fetches.iter().all(|span| span["attributes"]["spout.messages"].is_u64()),
+        "one that brought nothing: {fetches:?}"
+    );
     let messages: u64 = fetches.iter().filter_map(|span| span["attributes"]["spout.messages"].as_u64()).sum();
     ensure!(messages == 1500, "{messages} messages were fetched by {fetches:?}");
     let commits: BTreeSet<String> = site
@@ -139,7 +143,8 @@ fn a_trace_follows_a_fetch_to_its_commit_and_figures_are_those_of_metrics() -> R
         .collect();
     let told: BTreeSet<String> =
         named("commit").iter().map(|span| text(&span["attributes"], "spout.commit").to_owned()).collect();
-    ensure!(!commits.is_empty() && commits == told, "commits {commits:?}, spans of {told:?}");
+    // One that moves nothing but a place in the source has no fetch to follow.
+    ensure!(!told.is_empty() && told.is_subset(&commits), "commits {commits:?}, spans of {told:?}");
     let mut linked = BTreeSet::new();
     for commit in named("commit") {
         let links: Vec<&str> =
@@ -272,8 +277,7 @@ grants: {files: {dirs: {in: ../bad}}}
         let answer = request(&served.address, &format!("GET {path}"), &headers, b"")?;
         Ok((answer.status, answer.json()?))
     };
-    let failed =
-        |(_, said): &(u16, Value)| said["pipelines"][0]["condition"] == "failed" && said["pipelines"][1].is_null();
+    let failed = |(_, said): &(u16, Value)| said["pipelines"][0]["code"].is_string() && said["pipelines"][1].is_null();
     let (status, said) = until(|| ask("/ready", Some(&all)), failed)?;
     ensure!(status == 503 && said["status"] == "not ready", "{said}");
     let missing = &said["pipelines"][0];

@@ -71,7 +71,7 @@ def parsed(text):
             assert (sample.name, labels) not in seen, f"{sample} stands twice"
             seen.add((sample.name, labels))
             assert sample.name in said["TYPE"], f"{sample} has no type"
-            found.append([sample.name, family.type, family.documentation, sample.labels, sample.value])
+            found.append([sample.name, family.type, family.documentation, sample.labels, float(sample.value)])
     return sorted(found, key=str)
 
 

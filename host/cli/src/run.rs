@@ -212,10 +212,9 @@ impl Run {
         journal.iter().for_each(|board| sent.shows(board));
         let mut watch =
             Watch { host, ran, journal, progress, printer, stopping: false, gone: None, failed: None, dead_letters: 0 };
-        let over = watch.until_over(updates, signals).await;
+        watch.until_over(updates, signals).await?;
         // Once figures are as they are at the end.
         sent.close().await;
-        over?;
         control.close().await;
         watch.outcome(self.fail_on_dead_letters)
     }

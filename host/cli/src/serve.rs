@@ -171,13 +171,12 @@ impl Serve {
         board.depends_on("keeper", keeping.abort_handle());
         let progress = Progress::new(printer.is_terminal() && plain);
         let mut watch = Watch { commit, board, progress, printer, stop, stopping: None, broken: None };
-        let over = watch.until_over(updates, &mut signals, &mut answering).await;
-        sent.close().await;
-        over?;
+        watch.until_over(updates, &mut signals, &mut answering).await?;
         keeping.await.map_err(|error| Error::Runtime { source: error.into() })?;
         // Whoever listens has heard how pipelines ended.
         close.cancel();
         own.close().await;
+        sent.close().await;
         if let Some(source) = watch.broken {
             return Err(Error::Runtime { source }.into());
         }

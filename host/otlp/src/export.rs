@@ -94,7 +94,7 @@ impl Spans {
     async fn run(mut self) {
         loop {
             let batch = self.batch().await;
-            let last = *self.ends.borrow() && batch.len() < self.settings.batch;
+            let last = is_over(&self.ends) && batch.len() < self.settings.batch;
             if !batch.is_empty() {
                 let holds = batch.len() as u64;
                 self.sender.send(proto::traces(&self.settings.resource, batch), holds).await;
@@ -115,7 +115,7 @@ impl Spans {
         let mut due = None;
         while batch.len() < self.settings.batch {
             let left = self.settings.batch - batch.len();
-            if *self.ends.borrow() {
+            if is_over(&self.ends) {
                 while batch.len() < self.settings.batch
                     && let Ok(span) = self.spans.try_recv()
                 {
@@ -163,9 +163,14 @@ impl Figures {
                 let bytes = proto::metrics(&self.settings.resource, families, start_ns, clock::wall_ns());
                 self.sender.send(bytes, holds).await;
             }
-            if *self.ends.borrow() {
+            if is_over(&self.ends) {
                 return;
             }
         }
     }
+}
+
+/// Whether this is the end: it was said, or nobody is left to say it.
+fn is_over(ends: &watch::Receiver<bool>) -> bool {
+    *ends.borrow() || ends.has_changed().is_err()
 }

@@ -34,7 +34,7 @@ struct Health {
     /// `up`, or `down` where a task that has to run has ended: then the process does not recover.
     status: &'static str,
     /// The tasks that have ended, for those with a token.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dead: Vec<&'static str>,
 }
 
@@ -47,7 +47,7 @@ struct Readiness {
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<String>,
     /// The pipelines that are to run and do not, as far as the caller may see them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pipelines: Vec<Missing>,
     /// Whatever else is awaited.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -90,9 +90,9 @@ impl Fetching {
                 () = self.fetcher.ready(), if reading > 0 => {}
             }
             self.tell().await;
-            let mut fetch = trace::begin("fetch");
+            let mut fetch = Span(Some(trace::begin("fetch")));
             let fetched = self.fetcher.fetch(left).await;
-            let fetched = fetched.inspect_err(|error| fetch.fail(error.code()))?;
+            let fetched = fetched.inspect_err(|error| fetch.failed(error.code()))?;
             let came = u32::try_from(fetched.count()).unwrap_or(u32::MAX);
             left = left.checked_sub(came).filter(|left| *left > 0).unwrap_or(self.shared.most);
             let (progress, expects, partition) = (fetched.progress, fetched.expects, fetched.span.partition);
@@ -103,15 +103,12 @@ impl Fetching {
             }
             // Waiting clients are reported even if nothing new arrived.
             if moved || fetched.awaited.is_some() {
-                told(&mut fetch, &fetched);
-                let of = fetch.context();
-                drop(fetch);
+                let of = fetch.over(&fetched);
                 if !self.pass_on(fetched, of).await {
                     return Ok(());
                 }
-            } else {
-                fetch.forget();
             }
+            drop(fetch);
             let event = match progress {
                 Progress::Ended => Some(Raw::Ended(partition)),
                 Progress::Idle if idle.insert(partition, expects) != Some(expects) || moved => {
@@ -151,13 +148,32 @@ impl Fetching {
     }
 }
 
-/// What is known of a fetch.
-fn told(fetch: &mut Doing, fetched: &Fetched) {
-    if fetch.context().is_none() {
-        return;
+/// The span of a fetch. Of one that brought nothing, or was cut off, there is none.
+struct Span(Option<Doing>);
+
+impl Span {
+    /// It brought this.
+    fn over(&mut self, fetched: &Fetched) -> Option<Context> {
+        let mut fetch = self.0.take()?;
+        let context = fetch.context()?;
+        fetch.note("spout.partition", u64::from(fetched.span.partition.number));
+        fetch.note("spout.start", fetched.span.start);
+        fetch.note("spout.next", fetched.span.next.offset);
+        fetch.note("spout.messages", fetched.count() as u64);
+        Some(context)
     }
-    fetch.note("spout.partition", u64::from(fetched.span.partition.number));
-    fetch.note("spout.start", fetched.span.start);
-    fetch.note("spout.next", fetched.span.next.offset);
-    fetch.note("spout.messages", fetched.count() as u64);
+
+    fn failed(&mut self, code: &'static str) {
+        if let Some(mut fetch) = self.0.take() {
+            fetch.fail(code);
+        }
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        if let Some(fetch) = self.0.take() {
+            fetch.forget();
+        }
+    }
 }
