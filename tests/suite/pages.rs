@@ -146,7 +146,7 @@ fn the_first_spout_is_what_it_says() -> Result<()> {
 
 #[test]
 fn from_kafka_to_delta_is_what_it_says() -> Result<()> {
-    let packages = ["confluent-kafka==2.16.1", "deltalake==1.6.6", "pyarrow==26.0.1"];
+    let packages = ["confluent-kafka==2.16.1", "deltalake==1.6.6"];
     let Some(python) = venv::python(&packages)? else { return Ok(()) };
     let Some(tansu) = Tansu::start()? else { return Ok(()) };
     let bin = python.parent().context("a directory")?.display().to_string();
