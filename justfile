@@ -66,6 +66,13 @@ fmt-check:
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# The docs site, into target/site: the pages of this repository and a reference made by the binary. A broken link fails.
+[group('check')]
+site: build plugins
+    [ -x target/site-venv/bin/python ] || python3 -m venv target/site-venv
+    target/site-venv/bin/pip install --quiet --disable-pip-version-check --requirement docs/site/requirements.txt
+    target/site-venv/bin/python docs/site/build.py {{ spout }} target/site
+
 # Licences, sources, banned crates and advisories; installs cargo-deny where it is missing. Without the database of advisories,
 # which comes from GitHub, it says that they were not looked at and passes; in CI with SPOUT_ADVISORIES=required it does not.
 [group('check')]

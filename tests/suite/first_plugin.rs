@@ -12,6 +12,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use spout_tests::{root, spout, venv};
 
+use crate::pages;
+
 /// The first code block of `language` behind `after`.
 fn block(readme: &str, after: &str, language: &str) -> Result<String> {
     let rest = readme.split_once(after).with_context(|| format!("{after} is not in the README"))?.1;
@@ -96,7 +98,14 @@ fn the_first_plugin_works_as_it_stands_and_so_do_new_ones() -> Result<()> {
     let (rows, _) = ok(&tree, "spout sql 'select count(*) as n, min(size) as least from sizes' --format ndjson")?;
     ensure!(rows == "{\"n\":500,\"least\":500}\n", "{rows}");
     new_plugins_work_as_they_are(&tree)?;
+    the_tutorial_is_what_it_says(&tree)?;
     the_python_plugin_works_as_it_stands(&readme, &tree)
+}
+
+/// The tutorial about plugins, in the same tree: the SDK is built once.
+fn the_tutorial_is_what_it_says(tree: &Path) -> Result<()> {
+    let more = [("CARGO_TARGET_DIR", root().join("target/readme/target").display().to_string())];
+    pages::done("docs/tutorials/first-plugin.md", tree, &more)
 }
 
 /// The README's plugin in Python is the one that `spout plugin new` writes; its commands work, and so does the trial of it.

@@ -10,8 +10,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use sha2::{Digest as _, Sha256};
 
 use crate::target;
+
+/// Longest name of a directory that spells its set out; file systems take 255 bytes.
+const LONGEST: usize = 150;
 
 /// The Python interpreter of an environment that holds `packages`, pinned as `name==version`. `None`, with a line that says
 /// why, where there is no Python or PyPI cannot be reached, unless `SPOUT_TEST_PYPI=required` is set, as in CI.
@@ -42,11 +46,17 @@ pub fn python(packages: &[&str]) -> Result<Option<PathBuf>> {
     }
 }
 
-/// A directory name that tells sets apart: `moto-5.2.5`, `deltalake-1.6.6_polars-2.1.0`.
+/// A directory name that tells sets apart: `moto-5.2.5`, `deltalake-1.6.6_polars-2.1.0`; of a large one its first and a digest.
 fn named(packages: &[&str]) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
     let names = packages.iter().map(|package| package.replace("==", "-").chars().map(plain).collect::<String>());
-    names.collect::<Vec<_>>().join("_")
+    let names = names.collect::<Vec<_>>();
+    let name = names.join("_");
+    if name.len() <= LONGEST {
+        return name;
+    }
+    let digest: String = Sha256::digest(name).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}_{digest}", names.first().map_or("", String::as_str))
 }
 
 fn install(dir: &Path, python: &Path, packages: &[&str]) -> Result<()> {
@@ -74,5 +84,7 @@ mod tests {
     fn a_set_has_a_name_of_its_own() {
         assert_eq!(named(&["moto[server]==5.2.5"]), "moto-server--5.2.5");
         assert_eq!(named(&["deltalake==1.6.6", "polars==2.1.0"]), "deltalake-1.6.6_polars-2.1.0");
+        let many = |last: &str| named(&[["a==1"; 60].as_slice(), &[last]].concat());
+        assert!(many("b==1").len() < 30 && many("b==1").starts_with("a-1_") && many("b==1") != many("b==2"));
     }
 }

@@ -16,6 +16,14 @@ pub fn wall_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(shift_ms())
 }
 
+/// The same in nanoseconds.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the room that reads the clock")]
+pub fn wall_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).saturating_add_signed(shift_ms().saturating_mul(1_000_000))
+}
+
 /// How far this clock is off: `SPOUT_CLOCK_SHIFT` in seconds, for tests of clocks that jump.
 fn shift_ms() -> i64 {
     static SHIFT: OnceLock<i64> = OnceLock::new();

@@ -1,30 +1,50 @@
-//! The pipeline that a task works for, so that whatever is logged there names it: however deep it is, and whoever spawned it.
+//! The pipeline that a task works for, and the span that it is in, so that whatever is logged there names them: however deep it is,
+//! and whoever spawned it.
 
-use std::{future::Future, sync::Arc};
+use std::{cell::Cell, future::Future, sync::Arc};
 
 use tokio::task::{self, JoinHandle};
 
+use super::trace::Context;
+
 tokio::task_local! {
-    static PIPELINE: Arc<str>;
+    static WORK: Work;
+}
+
+/// What a task works for, and what it does.
+struct Work {
+    pipeline: Arc<str>,
+    doing: Cell<Option<Context>>,
 }
 
 /// The pipeline that this task works for, if it works for one.
 #[must_use]
 pub fn pipeline() -> Option<Arc<str>> {
-    PIPELINE.try_with(Arc::clone).ok()
+    WORK.try_with(|work| Arc::clone(&work.pipeline)).ok()
+}
+
+/// The span that this task is in.
+#[must_use]
+pub fn doing() -> Option<Context> {
+    WORK.try_with(|work| work.doing.get()).ok().flatten()
+}
+
+/// From now on this task is in that span; the one that it was in before.
+pub(super) fn does(doing: Option<Context>) -> Option<Context> {
+    WORK.try_with(|work| work.doing.replace(doing)).ok().flatten()
 }
 
 /// What `work` comes to, which is work for `pipeline`.
 pub async fn work_for<F: Future>(pipeline: &str, work: F) -> F::Output {
-    PIPELINE.scope(pipeline.into(), work).await
+    WORK.scope(Work { pipeline: pipeline.into(), doing: Cell::new(doing()) }, work).await
 }
 
 /// `work` for the pipeline that this task works for, wherever it is done.
 pub fn of_same<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    let pipeline = pipeline();
+    let (pipeline, doing) = (pipeline(), doing());
     async move {
         match pipeline {
-            Some(pipeline) => PIPELINE.scope(pipeline, work).await,
+            Some(pipeline) => WORK.scope(Work { pipeline, doing: Cell::new(doing) }, work).await,
             None => work.await,
         }
     }

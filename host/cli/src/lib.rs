@@ -45,6 +45,7 @@ mod man;
 mod managed;
 mod marker;
 mod open_files;
+mod otlp;
 mod pipeline;
 mod pipes;
 mod plugin;

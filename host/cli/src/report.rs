@@ -140,6 +140,7 @@ fn coded<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a dyn Cod
         .or_else(|| of::<spout_producer::Error>(cause))
         .or_else(|| of::<spout_node::Error>(cause))
         .or_else(|| of::<spout_consumer::Error>(cause))
+        .or_else(|| of::<spout_otlp::Error>(cause))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ use super::{
     error::Error,
     fates,
     findings::{self, Examined, Finding, examine_all},
-    harden,
+    harden, otlp,
     pipes::stderr,
     print::Printer,
     progress::Progress,
@@ -207,6 +207,7 @@ impl Run {
             harden::started()?;
         }
         let ui = self.ui.open().await?;
+        let sent = otlp::begin()?;
         let mut signals = Signals::new(printer)?;
         let made = pipelines.clone();
         let (host, updates) = Host::start(pipelines, &store, &options);
@@ -217,12 +218,15 @@ impl Run {
         let ui = ui.map(|ui| ui.serve(&store, beside, printer)).transpose()?;
         // Tables that a consumer prints and a line that redraws itself would write over each other.
         let progress = Progress::new(printer.is_terminal() && !specs.iter().any(prints));
+        sent.shows(&board);
         let mut watch =
             Watch { host, ran, board, progress, printer, stopping: false, gone: None, failed: None, dead_letters: 0 };
         watch.until_over(updates, &mut signals).await?;
         if let Some(ui) = ui {
             ui.close(async { while !matches!(signals.next().await, Wish::Stop) {} }).await?;
         }
+        // Once figures are as they are at the end.
+        sent.close().await;
         control.close().await;
         watch.outcome(self.fail_on_dead_letters)
     }

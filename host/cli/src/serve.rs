@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Global,
     error::Error,
-    harden,
+    harden, otlp,
     print::Printer,
     progress::Progress,
     run::{Signals, Wish, prints},
@@ -142,6 +142,7 @@ impl Serve {
         let identity =
             identity.map(|(chain, key)| Identity::read(chain, key)).transpose().map_err(ServerError::from)?;
         let listening = listen(&self.listen, identity, tokens.is_some(), limits).await?;
+        let sent = otlp::begin()?;
         let memory_high = self.memory_high.map(|size| size.0);
         let access = Some(Arc::new(Inside::new(&store)) as _);
         let options = RunOptions { until: Until::Stopped, json: printer.json(), memory_high, access };
@@ -155,6 +156,7 @@ impl Serve {
         let plain = !specs.iter().any(prints);
         let keeper = Keeper::new(&store, &global.open_plugins()?, specs, options, sender);
         let board = Arc::new(Board::new(&store, keeper.statuses()));
+        sent.shows(&board);
         let journal = Arc::clone(&board);
         telemetry::tell(move |pipeline, level, text| journal.log(pipeline, level, text));
         let unreadable = |source| Error::ReadFile { path: self.base.clone(), source };
@@ -168,6 +170,7 @@ impl Serve {
         let service = Service::new(store, tokens, beside, &limits, close.clone());
         let mut answering = tokio::spawn(listening.serve(service));
         let keeping = tokio::spawn(keeper.run(stop.clone()));
+        board.depends_on("keeper", keeping.abort_handle());
         let progress = Progress::new(printer.is_terminal() && plain);
         let mut watch = Watch { commit, board, progress, printer, stop, stopping: None, broken: None };
         watch.until_over(updates, &mut signals, &mut answering).await?;
@@ -175,6 +178,7 @@ impl Serve {
         // Whoever listens has heard how pipelines ended.
         close.cancel();
         own.close().await;
+        sent.close().await;
         if let Some(source) = watch.broken {
             return Err(Error::Runtime { source }.into());
         }

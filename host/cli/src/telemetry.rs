@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use spout_base::{counted::counted, owner, terminal};
+use spout_base::{counted::counted, owner, terminal, trace::Context};
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -19,7 +19,7 @@ use tracing_subscriber::{
         FmtContext,
         format::{DefaultFields, FormatEvent, FormatFields, Writer},
     },
-    layer::{Context, SubscriberExt as _},
+    layer::{self, SubscriberExt as _},
     registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
@@ -85,16 +85,25 @@ where
     N: for<'a> FormatFields<'a> + 'static,
     F: FormatEvent<S, N>,
 {
-    /// The line that is one object, with a field more.
+    /// The line that is one object, with fields more: whose it is, and the span that it belongs to.
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut said = Fields::default();
         event.record(&mut said);
-        let Some(owner) = said.unsaid() else { return self.0.format_event(context, writer, event) };
+        let mut more = String::new();
+        if let Some(owner) = said.unsaid() {
+            let name = serde_json::to_string(&*owner).map_err(|_| fmt::Error)?;
+            more += &format!("\"pipeline\":{name},");
+        }
+        if let Some(Context { trace, span }) = owner::doing() {
+            more += &format!("\"trace_id\":\"{trace:032x}\",\"span_id\":\"{span:016x}\",");
+        }
+        if more.is_empty() {
+            return self.0.format_event(context, writer, event);
+        }
         let mut line = String::new();
         self.0.format_event(context, Writer::new(&mut line), event)?;
-        let name = serde_json::to_string(&*owner).map_err(|_| fmt::Error)?;
         // An event has a message at least, so another field follows.
-        write!(writer, "{}", line.replacen(FIELDS, &format!("{FIELDS}\"pipeline\":{name},"), 1))
+        write!(writer, "{}", line.replacen(FIELDS, &format!("{FIELDS}{more}"), 1))
     }
 }
 
@@ -123,7 +132,7 @@ pub fn tell(tell: impl Fn(&str, &str, &str) + Send + 'static) {
 struct Told;
 
 impl<S: Subscriber> Layer<S> for Told {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
         let tell = TELL.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(tell) = tell.as_ref() else { return };
         let mut fields = Fields::default();

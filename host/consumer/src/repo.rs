@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spout_base::clock;
+use spout_base::{clock, trace};
 use spout_data::{Batch, Counts};
 use spout_format::{Encoded, Format};
 use spout_repo::{OpenCommit, PutMode, Repo};
@@ -154,7 +154,10 @@ impl Pending {
     /// # Errors
     /// Rows that the format cannot hold, and what the store says.
     pub async fn written(mut self) -> Result<Written, Error> {
+        let encode = trace::inner("encode");
         let tables = self.encoding.files(self.target.format).await?;
+        drop(encode);
+        let _durable = trace::inner("durable");
         let how = if self.target.overwrite { PutMode::Overwrite } else { PutMode::Append };
         for (part, table) in tables.into_iter().enumerate() {
             // Parts of one commit that go to one file follow each other, also where older content is replaced.

@@ -114,7 +114,9 @@ impl Keeper {
         let mut wanted = Vec::new();
         let mut seen = None;
         while !stop.is_cancelled() {
-            match self.look(&mut seen).await {
+            let look = self.look(&mut seen).await;
+            let looked = look.is_ok();
+            match look {
                 Ok(Some(new)) => wanted = new,
                 Ok(None) => {}
                 // What runs, runs on.
@@ -126,6 +128,9 @@ impl Keeper {
             self.reap().await;
             self.confirm().await;
             self.match_up(&wanted).await;
+            if looked {
+                self.statuses.now_known();
+            }
             let rest = async {
                 match &mut self.specs {
                     Some((_, follower)) => follower.wait(LOOK).await,

@@ -29,6 +29,7 @@ impl Ran {
         let statuses = Statuses::default();
         parts.iter().for_each(|parts| statuses.starts_with(parts));
         specs.iter().for_each(|loaded| statuses.made_of(loaded));
+        statuses.now_known();
         Self { orders, statuses, specs: Arc::new(specs) }
     }
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,7 +42,11 @@ struct Known {
 
 /// What all pipelines are doing. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Statuses(Arc<Mutex<BTreeMap<String, Known>>>);
+pub struct Statuses {
+    all: Arc<Mutex<BTreeMap<String, Known>>>,
+    /// Whether it was looked which pipelines there are.
+    known: Arc<AtomicBool>,
+}
 
 impl Statuses {
     /// As of now, by name.
@@ -61,9 +68,20 @@ impl Statuses {
         self.with(|all| all.get(name)?.taps.clone())
     }
 
+    /// Whether it was looked which pipelines are to run: before that there are none.
+    #[must_use]
+    pub fn are_known(&self) -> bool {
+        self.known.load(Ordering::Acquire)
+    }
+
+    /// All that are to run are there from now on.
+    pub(super) fn now_known(&self) {
+        self.known.store(true, Ordering::Release);
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<String, Known>) -> T) -> T {
         // What is under the lock is sound at every moment.
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.all.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn known<T>(&self, name: &str, act: impl FnOnce(&mut Known) -> T) -> T {

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use spout_base::clock::{self, Instant};
+use spout_base::{
+    clock::{self, Instant},
+    error::Coded as _,
+    trace::{self, Context, Doing},
+};
 use spout_consumer::Pending;
 use spout_data::{Advance, Part, PartitionId, Provenance, Upstream};
 use spout_repo::{BranchWriter, Commit, CommitMeta, Finished};
@@ -24,6 +28,8 @@ pub(super) struct Cut {
     pub(super) reason: &'static str,
     /// Why some of its messages could not be processed.
     pub(super) faults: Reasons,
+    /// The spans of the fetches that brought its messages, as many as it names.
+    pub(super) traces: Vec<Context>,
     pub(super) at: Instant,
 }
 
@@ -39,9 +45,20 @@ pub(super) struct Done {
 }
 
 impl Cut {
-    /// Writes the files, then creates the record.
+    /// Writes the files, then creates the record; as part of the trace of the first fetch of it that has one.
     pub(super) async fn commit(self, parts: Parts) -> Result<Done, Error> {
-        let Self { pending, mut writer, advance, provenance, tables, dead, states, reason, faults, at } = self;
+        let mut doing = trace::within("commit", self.traces.first().copied());
+        doing.links(&self.traces);
+        let done = self.written(parts).await;
+        match &done {
+            Ok(done) => told(&mut doing, &done.commit),
+            Err(error) => doing.fail(error.code()),
+        }
+        done
+    }
+
+    async fn written(self, parts: Parts) -> Result<Done, Error> {
+        let Self { pending, mut writer, advance, provenance, tables, dead, states, reason, faults, at, .. } = self;
         let branch = parts.spec.commit.branch.clone();
         let failed = |source| Error::Repo {
             pipeline: parts.name.clone(),
@@ -67,7 +84,10 @@ impl Cut {
             global: provenance.last().map(|from| from.global.clone()),
             provenance: provenance.into_iter().map(|from| from.upstream).chain(tables).collect(),
         };
-        match writer.finish(written.open, meta).await.map_err(failed)? {
+        let publish = trace::inner("publish");
+        let finished = writer.finish(written.open, meta).await.map_err(failed)?;
+        drop(publish);
+        match finished {
             Finished::Committed(commit) => {
                 let took = clock::now().duration_since(at);
                 Ok(Done { writer, commit, advance, dead, faults, took })
@@ -78,4 +98,16 @@ impl Cut {
             Finished::Unknown(source) => Err(failed(*source)),
         }
     }
+}
+
+/// What is known of a commit.
+fn told(doing: &mut Doing, commit: &Commit) {
+    if doing.context().is_none() {
+        return;
+    }
+    doing.note("spout.commit", commit.header.id.as_str());
+    doing.note("spout.sequence", commit.header.sequence);
+    doing.note("spout.reason", commit.reason.as_str());
+    doing.note("spout.rows", commit.counts.rows);
+    doing.note("spout.messages", commit.counts.messages);
 }

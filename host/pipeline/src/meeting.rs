@@ -3,6 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use spout_base::{
+    error::Coded as _,
+    trace::{self, Context},
+};
 use spout_data::{Batch, Part, Span};
 use spout_node::{Chain, SourceEvent};
 use tokio_util::sync::CancellationToken;
@@ -28,11 +32,14 @@ impl Meeting {
         self.chain.idle_after()
     }
 
-    /// Passes a batch through the handlers.
-    pub(super) async fn handle(&mut self, batch: Batch) -> Result<Vec<Batch>, Error> {
+    /// Passes a batch that the span `fetch` brought through the handlers.
+    pub(super) async fn handle(&mut self, batch: Batch, fetch: Option<Context>) -> Result<Vec<Batch>, Error> {
         let Span { partition, start, ref next } = batch.span;
         let (pipeline, next) = (self.pipeline.clone(), next.offset);
+        let mut doing = trace::within("meet", fetch);
+        doing.note("spout.rows", batch.records.num_rows() as u64);
         let handled = unless_overdue(&pipeline, "a handler", &self.stop, self.chain.handle(batch)).await?;
+        let handled = handled.inspect_err(|error| doing.fail(error.code()));
         handled.map_err(|source| Error::Node { pipeline, partition, start, next, source: Box::new(source) })
     }
 

@@ -5,7 +5,9 @@ use std::{collections::VecDeque, time::Duration};
 use spout_base::clock;
 use spout_data::{Messages, PartitionId, Position};
 use spout_producer::Fetched;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
+
+use super::lane::Share;
 
 /// Messages that are enough to infer columns from.
 const ENOUGH: usize = 1000;
@@ -16,7 +18,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the fetching task of a lane passes on.
 pub(super) enum Raw {
-    Run(Box<Fetched>, OwnedSemaphorePermit),
+    Run(Box<Fetched>, Share),
     /// The partition has nothing for now; and whether somebody is there who may send.
     Idle(PartitionId, bool),
     /// The source's own place moved on, without a message and at the same offset.
@@ -26,7 +28,7 @@ pub(super) enum Raw {
 }
 
 /// A run, and its share of the room that all runs have.
-pub(super) type FetchedRun = (Box<Fetched>, OwnedSemaphorePermit);
+pub(super) type FetchedRun = (Box<Fetched>, Share);
 
 /// Runs that follow each other.
 pub(super) struct Sample {

@@ -35,6 +35,8 @@ pub(crate) struct Endpoint {
     pub(crate) query: Vec<Described>,
     pub(crate) body: Option<Content>,
     pub(crate) answer: Option<Content>,
+    /// The JSON that it gives with status 503, where that is an answer like any other.
+    pub(crate) unwell: Option<Described>,
     pub(crate) handler: MethodRouter<Arc<Service>>,
 }
 
@@ -56,7 +58,17 @@ impl Endpoint {
         handler: H,
     ) -> Self {
         let handler = on(filter, handler);
-        Self { method, path, summary, access: Some(access), query: Vec::new(), body: None, answer: None, handler }
+        Self {
+            method,
+            path,
+            summary,
+            access: Some(access),
+            query: Vec::new(),
+            body: None,
+            answer: None,
+            unwell: None,
+            handler,
+        }
     }
 
     /// A route for those who read.
@@ -124,6 +136,11 @@ impl Endpoint {
     /// The JSON that it gives.
     pub(crate) fn gives<T: JsonSchema>(self) -> Self {
         Self { answer: Some(Content::Json(described::<T>)), ..self }
+    }
+
+    /// The JSON that it gives with status 503.
+    pub(crate) fn says_503<T: JsonSchema>(self) -> Self {
+        Self { unwell: Some(described::<T>), ..self }
     }
 
     /// The bytes that it gives.

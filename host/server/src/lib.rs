@@ -2,7 +2,7 @@
 //!
 //! A request comes in through `listen`, which holds back who is slow, large or too many. `guard` finds out who asks and what
 //! they may see; `control` lets in processes of the same user without a port; a route (`repos`, `refs`, `commits`, `files`, `tar`, `uploads`, `changes`, `history`, `sql`, `pipelines`, `letters`, `managing`,
-//! `plugins`, `about`, `logs`, `tap`, `events`) does a verb of
+//! `plugins`, `about`, `logs`, `tap`, `events`, `health`) does a verb of
 //! [`spout_api::Local`] and sends its answer, `answer` an error as JSON with the status that fits it. [`Tokens`] are who may
 //! come in. Every route is one [`endpoint`], from which the router and the OpenAPI document are made, so that neither can leave
 //! out what the other has. Beside them are the files of the `console`, a page that is a client of the routes as any other.
@@ -24,6 +24,7 @@ mod form;
 #[cfg(test)]
 mod fuzz;
 mod guard;
+mod health;
 mod history;
 mod incoming;
 mod inside;
@@ -109,6 +110,7 @@ pub struct Service {
     base: PathBuf,
     taking_in: Semaphore,
     queries: Arc<Semaphore>,
+    answered: health::Answered,
     max_body: u64,
     stop: CancellationToken,
 }
@@ -143,6 +145,7 @@ impl Service {
             base,
             taking_in,
             queries,
+            answered: health::Answered::default(),
             max_body,
             stop,
         }
@@ -153,6 +156,7 @@ impl Service {
 fn endpoints() -> Vec<Endpoint> {
     let rooms = [
         openapi::endpoints(),
+        health::endpoints(),
         repos::endpoints(),
         refs::endpoints(),
         commits::endpoints(),

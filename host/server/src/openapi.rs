@@ -1,4 +1,4 @@
-//! The OpenAPI document, made of the routes themselves; and whether the server is up.
+//! The OpenAPI document, made of the routes themselves.
 
 use axum::response::IntoResponse;
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
@@ -11,14 +11,7 @@ use crate::{
 };
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
-    vec![
-        Endpoint::get("/health", "Whether the server is up.", health).needs(None).gives::<Value>(),
-        Endpoint::get("/openapi.json", "This document.", sent).needs(None).gives::<Value>(),
-    ]
-}
-
-async fn health() -> impl IntoResponse {
-    Json(json!({"status": "up"}))
+    vec![Endpoint::get("/openapi.json", "This document.", sent).needs(None).gives::<Value>()]
 }
 
 async fn sent() -> impl IntoResponse {
@@ -89,6 +82,10 @@ fn operation(endpoint: &Endpoint, problem: &Schema, schemas: &mut SchemaGenerato
     }
     let refused = json!({"description": "What went wrong.", "content": {"application/json": {"schema": problem}}});
     operation["responses"] = json!({"200": ok, "4XX": refused.clone(), "5XX": refused});
+    if let Some(unwell) = endpoint.unwell {
+        let content = content(Content::Json(unwell));
+        operation["responses"]["503"] = json!({"description": "It is not.", "content": content});
+    }
     if let Some(access) = endpoint.access {
         operation["security"] = json!([{"token": [access.to_string()]}]);
     }
@@ -144,7 +141,7 @@ mod tests {
         for endpoint in crate::endpoints() {
             assert!(said.insert((endpoint.method, endpoint.path)), "{} {}", endpoint.method, endpoint.path);
             assert!(endpoint.summary.ends_with('.'), "{}", endpoint.summary);
-            let open = ["/health", "/openapi.json"].contains(&endpoint.path);
+            let open = ["/health", "/ready", "/openapi.json"].contains(&endpoint.path);
             assert_eq!(endpoint.access.is_none(), open, "{}", endpoint.path);
         }
         let text = document.to_string();

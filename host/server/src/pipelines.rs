@@ -15,6 +15,7 @@ use crate::{
     answer::{Answer, Json},
     endpoint::Endpoint,
     guard::Caller,
+    health::Vital,
     journal::Journal,
     request::Names,
     veil::Veil,
@@ -29,6 +30,7 @@ pub struct Board {
     statuses: Statuses,
     updates: broadcast::Sender<Said>,
     pub(crate) journal: Journal,
+    pub(crate) vital: Vital,
     veil: Veil,
 }
 
@@ -45,7 +47,13 @@ impl Board {
     #[must_use]
     pub fn new(store: &Store, statuses: Statuses) -> Self {
         let veil = Veil::over(store);
-        Self { statuses, updates: broadcast::channel(BEHIND).0, journal: Journal::new(veil.clone()), veil }
+        Self {
+            statuses,
+            updates: broadcast::channel(BEHIND).0,
+            journal: Journal::new(veil.clone()),
+            vital: Vital::default(),
+            veil,
+        }
     }
 
     pub(crate) fn statuses(&self) -> Statuses {
@@ -78,7 +86,7 @@ impl Board {
     }
 
     /// As callers may see it.
-    fn shown(&self, mut status: Status) -> Status {
+    pub(crate) fn shown(&self, mut status: Status) -> Status {
         status.error = status.error.map(|error| self.veil.text(&error));
         for partition in &mut status.partitions {
             partition.error = partition.error.take().map(|error| self.veil.text(&error));

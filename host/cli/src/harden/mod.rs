@@ -13,6 +13,7 @@ mod named;
 use std::path::{Path, PathBuf};
 
 use spout_base::reach::Reach;
+use spout_otlp::Settings;
 use spout_repo::Store;
 
 use self::named::Named;
@@ -117,6 +118,10 @@ fn needed(specs: &[PathBuf], global: &Global) -> Result<Named, Error> {
         None => named.bucket(&global.store),
     }
     named.makes(&spout_base::rendezvous::directory());
+    // What is wrong with it is said by the run.
+    if let Ok(Some(settings)) = Settings::read() {
+        [settings.traces, settings.metrics].iter().flatten().for_each(|signal| named.collector(signal));
+    }
     if let Some(cache) = global.cache() {
         named.makes(&cache);
     }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
+use spout_otlp::Signal;
 use spout_producer::DecoderSpec;
 use spout_spec::Loaded;
 
@@ -132,6 +133,12 @@ impl Named {
         if let Some(home) = env::home_dir() {
             [".aws", ".azure", ".config/gcloud"].iter().for_each(|dir| self.reads(&home.join(dir)));
         }
+    }
+
+    /// Connects to a collector, whose address whoever starts this process has named.
+    pub(super) fn collector(&mut self, signal: &Signal) {
+        self.ports.extend(port(signal.url.as_str()).into_iter().flatten());
+        signal.certificate.iter().for_each(|file| self.reads(file));
     }
 
     /// Listens at `address`.

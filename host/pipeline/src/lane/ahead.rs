@@ -9,8 +9,12 @@ use std::{
     thread::available_parallelism,
 };
 
-use spout_base::owner;
-use spout_data::Batch;
+use spout_base::{
+    error::Coded as _,
+    owner,
+    trace::{self, Context, Doing},
+};
+use spout_data::{Batch, Span};
 use spout_producer::Decoder;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -72,7 +76,7 @@ impl Ahead {
         let Some(other) = self.spare.pop().or_else(|| decoder.another()) else { return Err((fetched, room)) };
         let moved = fetched.moves();
         let messages = std::mem::take(&mut fetched.messages);
-        let task = owner::spawn(decoded(other, messages, fetched.span.clone(), turn));
+        let task = owner::spawn(decoded(other, messages, fetched.span.clone(), room.trace(), turn));
         self.runs.push_back(Run { fetched: (fetched, room), moved, task });
         Ok(())
     }
@@ -96,11 +100,39 @@ impl Ahead {
 async fn decoded(
     mut decoder: Decoder,
     messages: spout_data::Messages,
-    span: spout_data::Span,
+    span: Span,
+    trace: Option<Context>,
     _turn: OwnedSemaphorePermit,
 ) -> (Decoder, Result<Batch, spout_producer::Error>) {
-    let batch = decoder.decode(messages, span).await;
+    let batch = decoded_as(trace, decoder.decode(messages, span)).await;
     (decoder, batch)
+}
+
+/// What decoding comes to, as part of the fetch that brought the messages.
+pub(super) async fn decoded_as(
+    fetch: Option<Context>,
+    decoding: impl Future<Output = Result<Batch, spout_producer::Error>>,
+) -> Result<Batch, spout_producer::Error> {
+    let mut doing = trace::within("decode", fetch);
+    let batch = decoding.await;
+    match &batch {
+        Ok(batch) => told(&mut doing, batch),
+        Err(error) => doing.fail(error.code()),
+    }
+    batch
+}
+
+/// What is known of a batch.
+pub(super) fn told(doing: &mut Doing, batch: &Batch) {
+    if doing.context().is_none() {
+        return;
+    }
+    let Span { partition, start, next } = &batch.span;
+    doing.note("spout.partition", u64::from(partition.number));
+    doing.note("spout.start", *start);
+    doing.note("spout.next", next.offset);
+    doing.note("spout.rows", batch.records.num_rows() as u64);
+    doing.note("spout.dead_letters", batch.dead.len() as u64);
 }
 
 /// A panic is the lane's own; what was cut off goes with the runtime.

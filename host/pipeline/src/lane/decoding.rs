@@ -3,6 +3,10 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
+use spout_base::{
+    error::Coded as _,
+    trace::{self, Context},
+};
 use spout_codec::UnknownField;
 use spout_data::{Batch, Counts, Messages, Span};
 use spout_node::Chain;
@@ -11,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{
     About, LaneEvent, Shared, Slice,
-    ahead::{Ahead, Decoded},
+    ahead::{Ahead, Decoded, decoded_as, told},
     slices::{KEPT, Slices},
 };
 use crate::{
@@ -29,6 +33,8 @@ pub(super) struct Decoding {
     /// What was fetched behind runs that are decoded ahead, and waits for them.
     pub(super) held: Option<Next>,
     pub(super) shared: Shared,
+    /// The span of the fetch that brought the run of now.
+    pub(super) trace: Option<Context>,
 }
 
 /// What came of decoding a run.
@@ -155,6 +161,7 @@ impl Decoding {
     }
 
     async fn decoded(&mut self, Decoded { run, moved, batch }: Decoded) -> Result<LaneEvent, Error> {
+        self.trace = run.1.trace();
         let batch = batch.map_err(|error| self.failed(error))?;
         let guard = self.decoder.hold_schema().await;
         let (event, _) = self.handled(run, moved, (vec![batch], None), guard).await?;
@@ -179,7 +186,8 @@ impl Decoding {
 
     /// The batches of one of several slices.
     async fn slice(&mut self, messages: Messages, span: Span, guard: &mut SchemaGuard) -> Result<Vec<Batch>, Error> {
-        let mut batch = self.decoder.decode(messages, span).await.map_err(|error| self.failed(error))?;
+        let batch = decoded_as(self.trace, self.decoder.decode(messages, span)).await;
+        let mut batch = batch.map_err(|error| self.failed(error))?;
         batch.counts.made = batch.counts().decoded();
         if let Some(member) = &mut self.member {
             let joined = member.join_again(&mut batch, guard).await;
@@ -191,7 +199,10 @@ impl Decoding {
     async fn handle(&mut self, batch: Batch) -> Result<Vec<Batch>, Error> {
         let Span { partition, start, ref next } = batch.span;
         let (pipeline, next) = (self.shared.pipeline.clone(), next.offset);
+        let mut doing = trace::within("chain", self.trace);
+        told(&mut doing, &batch);
         let handled = self.chain.handle(batch).await;
+        let handled = handled.inspect_err(|error| doing.fail(error.code()));
         handled.map_err(|source| Error::Node { pipeline, partition, start, next, source: Box::new(source) })
     }
 
@@ -215,6 +226,7 @@ impl Decoding {
         (mut fetched, room): FetchedRun,
         waiting: &mut VecDeque<Raw>,
     ) -> Result<Option<(LaneEvent, Rest)>, Error> {
+        self.trace = room.trace();
         let guard = self.decoder.hold_schema().await;
         let (moved, span) = (fetched.moves(), fetched.span.clone());
         let decoded = match fetched.rows.take() {
@@ -267,7 +279,8 @@ impl Decoding {
         }
         let (boundary, files) = (fetched.boundary, fetched.files.take());
         let provenance = std::mem::take(&mut fetched.provenance);
-        let about = About { jumped, moved, awaited, provenance, boundary, files, edition: guard.edition() };
+        let about =
+            About { jumped, moved, awaited, provenance, boundary, files, edition: guard.edition(), trace: self.trace };
         let (slices, more) = match slices {
             Some(slices) => {
                 let (sender, more) = mpsc::channel(1);
@@ -275,7 +288,7 @@ impl Decoding {
             }
             None => (None, None),
         };
-        Ok((LaneEvent::Batches { partition, batches, more, about, room }, Rest { guard, slices }))
+        Ok((LaneEvent::Batches { partition, batches, more, about, share: room }, Rest { guard, slices }))
     }
 
     /// Decodes a run: all of it, or the first slices of a large one. Columns are added before any of it is passed on, so where
@@ -285,7 +298,8 @@ impl Decoding {
         let mut slices = match Slices::cut(messages, &span, columns) {
             Ok(slices) => slices,
             Err(messages) => {
-                let batch = self.decoder.decode(messages, span).await.map_err(|error| self.failed(error))?;
+                let batch = decoded_as(self.trace, self.decoder.decode(messages, span)).await;
+                let batch = batch.map_err(|error| self.failed(error))?;
                 return Ok(match self.decoder.added(&batch).map_err(|error| self.failed(error))? {
                     None => Run::Decoded(vec![batch], None),
                     Some(added) => {
@@ -297,7 +311,8 @@ impl Decoding {
         };
         let mut kept = Vec::new();
         while let Some((messages, span)) = slices.next() {
-            let batch = self.decoder.decode(messages, span).await.map_err(|error| self.failed(error))?;
+            let batch = decoded_as(self.trace, self.decoder.decode(messages, span)).await;
+            let batch = batch.map_err(|error| self.failed(error))?;
             if let Some(added) = self.decoder.added(&batch).map_err(|error| self.failed(error))? {
                 let all = self.decoder.added_for(slices.messages(), &batch.unknown);
                 let added = all.map_err(|error| self.failed(error))?.unwrap_or(added);

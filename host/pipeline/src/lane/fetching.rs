@@ -2,11 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use spout_base::{
+    error::Coded as _,
+    trace::{self, Context, Doing},
+};
 use spout_plugin::Progress;
 use spout_producer::{Fetched, Fetcher, Found};
 use tokio::sync::mpsc;
 
-use super::{Hints, LaneEvent, Shared, locked};
+use super::{Hints, LaneEvent, Share, Shared, locked};
 use crate::{Error, sample::Raw};
 
 /// What a fetch has left at a stop, where it is not cut off.
@@ -86,7 +90,9 @@ impl Fetching {
                 () = self.fetcher.ready(), if reading > 0 => {}
             }
             self.tell().await;
-            let fetched = self.fetcher.fetch(left).await?;
+            let mut fetch = Span(Some(trace::begin("fetch")));
+            let fetched = self.fetcher.fetch(left).await;
+            let fetched = fetched.inspect_err(|error| fetch.failed(error.code()))?;
             let came = u32::try_from(fetched.count()).unwrap_or(u32::MAX);
             left = left.checked_sub(came).filter(|left| *left > 0).unwrap_or(self.shared.most);
             let (progress, expects, partition) = (fetched.progress, fetched.expects, fetched.span.partition);
@@ -96,9 +102,13 @@ impl Fetching {
                 return Ok(());
             }
             // Waiting clients are reported even if nothing new arrived.
-            if (moved || fetched.awaited.is_some()) && !self.pass_on(fetched).await {
-                return Ok(());
+            if moved || fetched.awaited.is_some() {
+                let of = fetch.over(&fetched);
+                if !self.pass_on(fetched, of).await {
+                    return Ok(());
+                }
             }
+            drop(fetch);
             let event = match progress {
                 Progress::Ended => Some(Raw::Ended(partition)),
                 Progress::Idle if idle.insert(partition, expects) != Some(expects) || moved => {
@@ -129,11 +139,41 @@ impl Fetching {
     }
 
     /// Whether the decoding task took it.
-    async fn pass_on(&mut self, fetched: Fetched) -> bool {
+    async fn pass_on(&mut self, fetched: Fetched, of: Option<Context>) -> bool {
         let size = self.shared.meter.count(&fetched);
         match self.shared.room.take(size).await {
-            Some(room) => self.pass(Raw::Run(Box::new(fetched), room)).await,
+            Some(room) => self.pass(Raw::Run(Box::new(fetched), Share::new(room, of))).await,
             None => false,
+        }
+    }
+}
+
+/// The span of a fetch. Of one that brought nothing, or was cut off, there is none.
+struct Span(Option<Doing>);
+
+impl Span {
+    /// It brought this.
+    fn over(&mut self, fetched: &Fetched) -> Option<Context> {
+        let mut fetch = self.0.take()?;
+        let context = fetch.context()?;
+        fetch.note("spout.partition", u64::from(fetched.span.partition.number));
+        fetch.note("spout.start", fetched.span.start);
+        fetch.note("spout.next", fetched.span.next.offset);
+        fetch.note("spout.messages", fetched.count() as u64);
+        Some(context)
+    }
+
+    fn failed(&mut self, code: &'static str) {
+        if let Some(mut fetch) = self.0.take() {
+            fetch.fail(code);
+        }
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        if let Some(fetch) = self.0.take() {
+            fetch.forget();
         }
     }
 }

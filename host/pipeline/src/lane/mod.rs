@@ -23,6 +23,7 @@ use spout_base::{
     error::{Coded as _, chain},
     owner,
     panicked::caught,
+    trace::{self, Context},
 };
 use spout_data::{Batch, PartitionId, Position, Provenance};
 use spout_node::Chain;
@@ -43,13 +44,7 @@ use super::Error;
 #[derive(Debug)]
 pub(super) enum LaneEvent {
     /// Batches of one run; they are taken together, and with those that follow, if there are `more`.
-    Batches {
-        partition: PartitionId,
-        batches: Vec<Batch>,
-        more: Option<More>,
-        about: About,
-        room: OwnedSemaphorePermit,
-    },
+    Batches { partition: PartitionId, batches: Vec<Batch>, more: Option<More>, about: About, share: Share },
     /// Nothing for now.
     Idle {
         partition: PartitionId,
@@ -81,6 +76,8 @@ pub(super) struct About {
     pub(super) files: Option<Box<OpenCommit>>,
     /// How often columns had been added to the schema when it was decoded; never less than that of an earlier run.
     pub(super) edition: u64,
+    /// The span of its fetch.
+    pub(super) trace: Option<Context>,
 }
 
 /// What was fetched, kept up to date by each lane for whoever shows progress.
@@ -98,6 +95,37 @@ impl Meter {
         self.messages.fetch_add(fetched.count() as u64, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         fetched.messages.room() + rows
+    }
+}
+
+/// What a run has until it was taken: its share of the room, and the spans of the fetches that brought it.
+#[derive(Debug)]
+pub(super) struct Share {
+    room: OwnedSemaphorePermit,
+    traces: Vec<Context>,
+}
+
+impl Share {
+    /// The share of a run that `fetch` brought.
+    pub(super) fn new(room: OwnedSemaphorePermit, fetch: Option<Context>) -> Self {
+        Self { room, traces: fetch.into_iter().collect() }
+    }
+
+    /// The first of its fetches.
+    pub(super) fn trace(&self) -> Option<Context> {
+        self.traces.first().copied()
+    }
+
+    /// All of its fetches, as many as a commit names.
+    pub(super) fn traces(&self) -> &[Context] {
+        &self.traces
+    }
+
+    /// Takes in that of a run that follows.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.room.merge(other.room);
+        let left = trace::LINKS.saturating_sub(self.traces.len());
+        self.traces.extend(other.traces.into_iter().take(left));
     }
 }
 
@@ -198,7 +226,7 @@ impl Lane {
         let fetching = Fetching { fetcher, found: more, hints: Arc::clone(&committed), raw, shared: shared.clone() };
         let passes_on = fetching.fetcher.passes_on();
         let fetches = owner::spawn(watched(shared.clone(), "the task that fetches", fetching.run()));
-        let decoding = Decoding { decoder, member, chain, fetched, held: None, shared: shared.clone() };
+        let decoding = Decoding { decoder, member, chain, fetched, held: None, shared: shared.clone(), trace: None };
         owner::spawn(watched(shared.clone(), "the task that decodes", decoding.run()));
         Self { found, committed, last: passes_on.then_some(fetches) }
     }

@@ -175,7 +175,7 @@ async fn a_run_decoded_ahead_waits_for_those_before_it() {
     let mut ahead = Ahead::default();
     let mut runs = numbered([1, 8192, 1, 1, 1]);
     let room = Arc::new(Semaphore::new(10));
-    let taken = |fetched| (Box::new(fetched), Arc::clone(&room).try_acquire_owned().unwrap());
+    let taken = |fetched| (Box::new(fetched), Share::new(Arc::clone(&room).try_acquire_owned().unwrap(), None));
     let first = runs.fetch(1).await.unwrap();
     let second = taken(runs.fetch(1).await.unwrap());
     let Err(second) = ahead.start(second, &decoder) else { panic!("no column is settled yet") };

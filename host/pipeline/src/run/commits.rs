@@ -35,6 +35,7 @@ impl Run<'_> {
             states,
             reason: reason.word(),
             faults: std::mem::take(&mut self.faults),
+            traces: std::mem::take(&mut self.traces),
             at: clock::now(),
         };
         self.committing = Some(owner::spawn(commit(cut, self.parts.clone())));

@@ -1,6 +1,6 @@
 //! The lanes of a run: which partitions there are, and what each of them brings.
 
-use spout_base::error::chain;
+use spout_base::{error::chain, trace};
 use spout_data::{Batch, Marker, PartitionId, Position};
 use spout_node::{Chain, Source, SourceEvent};
 use spout_producer::{Fetcher, Found, Service};
@@ -216,7 +216,7 @@ impl Run<'_> {
                 self.wider = Some(event);
                 self.step(Event::Widened(partition)).await
             }
-            LaneEvent::Batches { partition, batches, more, about, room } => {
+            LaneEvent::Batches { partition, batches, more, about, share } => {
                 // It is not idle any more.
                 self.pauses.retain(|pause| pause.partition() != partition);
                 let moved = about.moved;
@@ -229,7 +229,10 @@ impl Run<'_> {
                     let (more_rows, more_bytes) = rest.await??;
                     (rows, bytes) = (rows + more_rows, bytes + more_bytes);
                 }
-                drop(room);
+                // One more than are named says that there are more.
+                let left = (trace::LINKS + 1).saturating_sub(self.traces.len());
+                self.traces.extend(share.traces().iter().take(left));
+                drop(share);
                 for from in about.provenance {
                     if !self.provenance.contains(&from) {
                         self.provenance.push(from);
@@ -260,7 +263,7 @@ impl Run<'_> {
             if about.moved {
                 self.offsets.move_on(partition, batch.span.next.clone(), false, about.jumped);
             }
-            for batch in self.meeting.handle(batch).await? {
+            for batch in self.meeting.handle(batch, about.trace).await? {
                 let (more_rows, more_bytes) = self.take(batch).await?;
                 (rows, bytes) = (rows + more_rows, bytes + more_bytes);
             }

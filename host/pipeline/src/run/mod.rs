@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use spout_base::clock;
+use spout_base::{clock, trace::Context};
 use spout_consumer::{Consumer, RepoConsumer};
 use spout_data::{Counts, PartitionId, Position, Provenance};
 use spout_node::{Source, SourceEvent};
@@ -112,6 +112,8 @@ struct Run<'a> {
     dead: Vec<(PartitionId, u64)>,
     /// Why some of its messages could not be processed.
     faults: Reasons,
+    /// The spans of the fetches that brought its messages, as many as it names, and one more.
+    traces: Vec<Context>,
     committing: Option<JoinHandle<Result<Done, Error>>>,
     writer: Option<BranchWriter>,
     publishing: Publishing,
@@ -218,6 +220,7 @@ impl<'a> Run<'a> {
             provenance: Vec::new(),
             dead: Vec::new(),
             faults: Reasons::default(),
+            traces: Vec::new(),
             committing: None,
             writer: Some(writer),
             seen: totals.counts.clone(),

@@ -2,7 +2,7 @@
 
 mod parts;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::State,
@@ -11,8 +11,9 @@ use axum::{
 };
 use serde_json::Value;
 use spout_api::{PartitionStatus, Status};
+use spout_base::figures::{self, Family, Kind, Sample};
 
-use crate::{Service, answer::Answer, endpoint::Endpoint, guard::Caller};
+use crate::{Board, Service, answer::Answer, endpoint::Endpoint, guard::Caller};
 
 /// Partitions of a pipeline that have samples of their own: the first of those that are furthest behind.
 const PARTITIONS: usize = 200;
@@ -47,7 +48,7 @@ type Family<'a> = (&'a str, &'static str, &'static str);
 
 /// Samples by the name of their metric.
 #[derive(Default)]
-struct Families(BTreeMap<String, (&'static str, &'static str, Vec<String>)>);
+struct Families(figures::Families);
 
 impl Families {
     fn add(&mut self, family: Family<'_>, labels: &[(&str, &str)], value: &Value) {
@@ -55,11 +56,21 @@ impl Families {
     }
 
     /// Adds a sample whose name has `part` at its end, as those of a summary do.
-    fn add_part(&mut self, (name, kind, help): Family<'_>, part: &str, labels: &[(&str, &str)], value: &Value) {
+    fn add_part(&mut self, (name, kind, help): Family<'_>, part: &'static str, labels: &[(&str, &str)], value: &Value) {
         let Some(value) = value.as_f64().filter(|value| value.is_finite()) else { return };
-        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
-        let sample = format!("{part}{{{}}} {value}", labels.join(","));
-        self.0.entry(name.to_owned()).or_insert((kind, help, Vec::new())).2.push(sample);
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let new = || figures::Family { kind: Kind::of(kind), help, samples: Vec::new() };
+        self.0.entry(name.to_owned()).or_insert_with(new).samples.push(Sample { part, labels, value });
+    }
+}
+
+impl Board {
+    /// What the pipelines have done, for whoever watches: the same as `/metrics` shows to one who may see all of them.
+    #[must_use]
+    pub fn figures(&self) -> figures::Families {
+        let mut families = Families::default();
+        self.statuses().all().values().for_each(|status| of_status(status, &mut families));
+        families.0
     }
 }
 
@@ -69,9 +80,13 @@ fn text(all: &[Status]) -> String {
         of_status(status, &mut families);
     }
     let mut text = String::new();
-    for (name, (kind, help, samples)) in families.0 {
-        text += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
-        samples.iter().for_each(|sample| text += &format!("{name}{sample}\n"));
+    for (name, figures::Family { kind, help, samples }) in families.0 {
+        text += &format!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.word());
+        for Sample { part, labels, value } in samples {
+            let labels: Vec<String> =
+                labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+            text += &format!("{name}{part}{{{}}} {value}\n", labels.join(","));
+        }
     }
     text
 }
