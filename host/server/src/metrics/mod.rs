@@ -11,7 +11,7 @@ use axum::{
 };
 use serde_json::Value;
 use spout_api::{PartitionStatus, Status};
-use spout_base::figures::{self, Family, Kind, Sample};
+use spout_base::figures::{self, Kind, Sample};
 
 use crate::{Board, Service, answer::Answer, endpoint::Endpoint, guard::Caller};
 
