@@ -70,8 +70,10 @@ def parsed(text):
             labels = tuple(sorted(sample.labels.items()))
             assert (sample.name, labels) not in seen, f"{sample} stands twice"
             seen.add((sample.name, labels))
-            assert sample.name in said["TYPE"], f"{sample} has no type"
-            found.append([sample.name, family.type, family.documentation, sample.labels, float(sample.value)])
+            part = re.search("_(sum|count)$", sample.name) if family.type == "summary" else None
+            assert (sample.name[:part.start()] if part else sample.name) in said["TYPE"], f"{sample} has no type"
+            kind = "counter" if part else {"summary": "gauge"}.get(family.type, family.type)
+            found.append([sample.name, kind, family.documentation, sample.labels, float(sample.value)])
     return sorted(found, key=str)
 
 

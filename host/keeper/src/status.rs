@@ -222,7 +222,12 @@ impl Statuses {
                 self.set(name, Phase::Failed);
                 self.fault(name, code, error);
             }
-            Update::Stopped { .. } => self.set(name, Phase::Finished),
+            Update::Stopped { counts, .. } => {
+                self.set(name, Phase::Finished);
+                // Progress was told a while before the last commit.
+                let last = object(counts);
+                self.of(name, |status| status.counts.extend(last));
+            }
             Update::Metrics { plugins, .. } => {
                 self.of(name, |status| status.metrics = object(plugins));
             }

@@ -98,8 +98,10 @@ fn of_status(status: &Status, families: &mut Families) {
     families.add(("spout_pipeline_state", "gauge", "What the pipeline is doing: 1 for that."), &state, &1.into());
     let commits = ("spout_commits_total", "counter", "Commits since the pipeline started.");
     families.add(commits, &[pipeline], &status.commits.into());
+    // One that has only just started has counted nothing so far.
+    let none = if status.state.is_at_work() { Value::from(0) } else { Value::Null };
     for (key, help) in COUNTERS {
-        let value = status.counts.get(key).unwrap_or(&Value::Null);
+        let value = status.counts.get(key).unwrap_or(&none);
         families.add((&format!("spout_{key}_total"), "counter", help), &[pipeline], value);
     }
     for (key, help) in
