@@ -49,7 +49,7 @@ impl Cut {
     pub(super) async fn commit(self, parts: Parts) -> Result<Done, Error> {
         let mut doing = trace::within("commit", self.traces.first().copied());
         doing.links(&self.traces);
-        let done = self.written(parts).await;
+        let done = Box::pin(self.written(parts)).await;
         match &done {
             Ok(done) => told(&mut doing, &done.commit),
             Err(error) => doing.fail(error.code()),
