@@ -76,6 +76,7 @@ const server = http.createServer(async (request, response) => {
 await new Promise((then) => server.listen(0, '127.0.0.1', then));
 process.env.SPOUT_URL = `http://127.0.0.1:${server.address().port}`;
 const { ensure, look, until } = await import('./browser.mjs');
+const { waits } = await import('./waits.mjs');
 const timer = setInterval(() => {
   made += 1;
   for (const stream of streams) stream.write(`id: ${id(made)}\nevent: commit\ndata: ${JSON.stringify(commit(made))}\n\n`);
@@ -84,30 +85,10 @@ const timer = setInterval(() => {
 const figures = {};
 try {
   await look(async ({ page, open, shot }) => {
-    const devtools = await page.context().newCDPSession(page);
-    // Times are those of the page's own thread, so that others on the machine do not count.
-    await devtools.send('Performance.enable', { timeDomain: 'threadTicks' });
-    const metrics = async () => Object.fromEntries((await devtools.send('Performance.getMetrics')).metrics.map((one) => [one.name, one.value]));
-    /** How long the page is at work for `act`, and lets somebody wait meanwhile, and what it holds then. */
+    const meanwhile = await waits(page);
     const measure = async (name, act) => {
-      await page.evaluate(() => {
-        window.waits = [];
-        let last = performance.now();
-        const turn = () => {
-          const now = performance.now();
-          window.waits.push(now - last - 10);
-          last = now;
-          window.turning = setTimeout(turn, 10);
-        };
-        turn();
-      });
-      const before = (await metrics()).TaskDuration;
-      await act();
-      const worked = (await metrics()).TaskDuration - before;
-      const waits = await page.evaluate(() => (clearTimeout(window.turning), window.waits.sort((one, other) => one - other)));
-      await devtools.send('HeapProfiler.collectGarbage');
-      const at = (share) => Math.round(waits[Math.min(waits.length - 1, Math.floor(waits.length * share))] ?? 0);
-      figures[name] = { worked_ms: Math.round(worked * 1000), wait_p50_ms: at(0.5), wait_p99_ms: at(0.99), wait_most_ms: at(1), heap_mb: Math.round((await metrics()).JSHeapUsedSize / 1e6) };
+      const { worked, wait_p50_ms, wait_p99_ms, wait_most_ms, heap_mb } = await meanwhile(act, true);
+      figures[name] = { worked_ms: Math.round(worked * 1000), wait_p50_ms, wait_p99_ms, wait_most_ms, heap_mb };
     };
     const drawn = async (rows, what) => ensure((await rows.count()) < 100, what, 'that are drawn:', await rows.count());
 

@@ -58,6 +58,7 @@ const server = http.createServer((request, response) => {
 await new Promise((then) => server.listen(0, '127.0.0.1', then));
 process.env.SPOUT_URL = `http://127.0.0.1:${server.address().port}`;
 const { ensure, look, until } = await import('./browser.mjs');
+const { waits } = await import('./waits.mjs');
 
 // Ten times a second, all that fits; whoever reads slower than that is sent less.
 let sent = 0;
@@ -78,35 +79,17 @@ const timer = setInterval(() => {
 const figures = {};
 try {
   await look(async ({ page, open, shot }) => {
-    const devtools = await page.context().newCDPSession(page);
-    // Times are those of the page's own thread, so that others on the machine do not count.
-    await devtools.send('Performance.enable', { timeDomain: 'threadTicks' });
-    const metrics = async () => Object.fromEntries((await devtools.send('Performance.getMetrics')).metrics.map((one) => [one.name, one.value]));
-    /** How long a click or a key waits for the page, and what it holds, over some seconds. */
+    const meanwhile = await waits(page);
+    /** Over some seconds, with shares of a processor. */
     const measure = async (name, act) => {
-      await page.evaluate(() => {
-        window.waits = [];
-        let last = performance.now();
-        const turn = () => {
-          const now = performance.now();
-          window.waits.push(now - last - 10);
-          last = now;
-          window.turning = setTimeout(turn, 10);
-        };
-        turn();
-      });
       const before = sent;
-      const { TaskDuration: worked, ScriptDuration: ran, LayoutDuration: laid, RecalcStyleDuration: styled } = await metrics();
-      const begun = Date.now();
-      await act();
-      await page.waitForTimeout(4000);
-      const seconds = (Date.now() - begun) / 1000;
-      const waits = await page.evaluate(() => (clearTimeout(window.turning), window.waits.sort((one, other) => one - other)));
-      const now = await metrics();
+      const { seconds, worked, script, layout, style, ...rest } = await meanwhile(async () => {
+        await act();
+        await page.waitForTimeout(4000);
+      });
       const share = (of) => Math.round((of / seconds) * 1000) / 1000;
-      const at = (share) => Math.round(waits[Math.min(waits.length - 1, Math.floor(waits.length * share))]);
-      figures[name] = { wait_p50_ms: at(0.5), wait_p99_ms: at(0.99), wait_most_ms: at(1), busy: share(now.TaskDuration - worked), script: share(now.ScriptDuration - ran), layout: share(now.LayoutDuration - laid),
-        style: share(now.RecalcStyleDuration - styled), heap_mb: Math.round(now.JSHeapUsedSize / 1e6), events_mb_s: Math.round((sent - before) / seconds / 1e5) / 10 };
+      const events_mb_s = Math.round((sent - before) / seconds / 1e5) / 10;
+      figures[name] = { ...rest, busy: share(worked), script: share(script), layout: share(layout), style: share(style), events_mb_s };
     };
     await open('');
     await page.locator('[data-pipeline="p0"]').waitFor();

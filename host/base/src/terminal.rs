@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 /// Whether a terminal, or the eye, would be led astray by `c`.
 ///
 /// These are the C0 and C1 controls with escape and delete, the marks that turn the direction of writing, the separators of
@@ -27,6 +29,22 @@ pub fn plain(text: &str) -> Cow<'_, str> {
 #[must_use]
 pub fn text(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c == '\n')
+}
+
+/// The text in at most so many columns of a terminal, with `…` where it was cut.
+#[must_use]
+pub fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut room = width.saturating_sub(1);
+    let fits = |c: &char| {
+        let wide = c.width().unwrap_or(0);
+        let fits = wide <= room;
+        room = room.saturating_sub(wide);
+        fits
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
 }
 
 fn escaped(text: &str, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use spout_base::terminal;
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
 
 /// Longest value, where there is room for it.
 const LONGEST: usize = 48;
@@ -53,13 +53,13 @@ impl Sheet {
     fn line(&self, cells: &[String], right: &[bool]) -> String {
         let mut line = String::new();
         for ((cell, width), right) in cells.iter().zip(&self.widths).zip(right) {
-            let cell = cut(cell, *width);
+            let cell = terminal::cut(cell, *width);
             let space = " ".repeat(width.saturating_sub(cell.width()));
             line += &if *right { space + &cell } else { cell + &space };
             line += GAP;
         }
         let line = line.trim_end();
-        self.most.map_or_else(|| line.to_owned(), |most| cut(line, most))
+        self.most.map_or_else(|| line.to_owned(), |most| terminal::cut(line, most))
     }
 }
 
@@ -73,21 +73,6 @@ pub(super) fn cell(value: &Value) -> String {
 
 fn shown(text: &str) -> String {
     terminal::plain(text).into_owned()
-}
-
-/// The text in at most so many columns of the terminal.
-pub(super) fn cut(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let mut room = width.saturating_sub(1);
-    let fits = |c: &char| {
-        let wide = c.width().unwrap_or(0);
-        let fits = wide <= room;
-        room = room.saturating_sub(wide);
-        fits
-    };
-    text.chars().take_while(fits).chain(['…']).collect()
 }
 
 #[cfg(test)]

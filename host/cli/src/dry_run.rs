@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use spout_base::terminal;
 use spout_data::Period;
 use spout_pipeline::{Column, DryRun as Tried, DryRunOptions, End, Letter, Step};
 use spout_repo::Store;
@@ -11,7 +12,7 @@ use spout_spec::{OnError, load_every};
 
 use super::{
     Global,
-    cells::{Sheet, cut},
+    cells::Sheet,
     findings::{self, examine_all},
     print::{Printer, count, grouped, short},
 };
@@ -126,7 +127,7 @@ fn lines(step: &Step, width: Option<usize>) -> Vec<String> {
     let heads: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     let mut lines = vec![title];
     if !columns.is_empty() {
-        lines.push(width.map_or_else(|| types.clone(), |width| cut(&types, width)));
+        lines.push(width.map_or_else(|| types.clone(), |width| terminal::cut(&types, width)));
     }
     if !rows.is_empty() {
         lines.extend(Sheet::new(width).lines(&heads, rows));
@@ -143,6 +144,6 @@ fn letter(letter: &Letter) -> [String; 2] {
     };
     [
         format!("  partition {partition}, offset {offset}: by {stage}, {code}: {reason}{then}"),
-        format!("    {}", cut(value, 100)),
+        format!("    {}", terminal::cut(value, 100)),
     ]
 }

@@ -17,7 +17,7 @@ use spout_base::{
     terminal,
 };
 use spout_data::{Batch, Span};
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::{Consumer, ConsumerContext, Error, Per, encode, spec::ConsumerKind};
 
@@ -186,7 +186,7 @@ fn table(rows: &[RecordBatch], width: usize) -> Result<String, ArrowError> {
     let hidden = fit(&mut columns, width);
     let line = |cell: &dyn Fn(&Column) -> String| {
         let cells = columns.iter().map(|column| {
-            let cell = shortened(&cell(column), column.width);
+            let cell = terminal::cut(&cell(column), column.width);
             let space = " ".repeat(column.width - cell.width());
             if column.right { space + &cell } else { cell + &space }
         });
@@ -200,7 +200,8 @@ fn table(rows: &[RecordBatch], width: usize) -> Result<String, ArrowError> {
         text += &line(&|column| column.cells.get(row).cloned().unwrap_or_default());
     }
     if !hidden.is_empty() {
-        text += &shortened(&format!("and {}: {}", counted(hidden.len() as u64, "column"), hidden.join(", ")), width);
+        text +=
+            &terminal::cut(&format!("and {}: {}", counted(hidden.len() as u64, "column"), hidden.join(", ")), width);
         text.push('\n');
     }
     Ok(text)
@@ -246,20 +247,6 @@ fn fit(columns: &mut Vec<Column>, width: usize) -> Vec<String> {
     }
     hidden.reverse();
     hidden
-}
-
-fn shortened(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let mut room = width.saturating_sub(1);
-    let fits = |c: &char| {
-        let wide = c.width().unwrap_or(0);
-        let fits = wide <= room;
-        room = room.saturating_sub(wide);
-        fits
-    };
-    text.chars().take_while(fits).chain(['…']).collect()
 }
 
 #[cfg(test)]
