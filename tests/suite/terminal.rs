@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -347,6 +348,25 @@ fn a_file_that_is_there_is_not_touched() -> Result<()> {
 }
 
 #[test]
+fn a_disk_that_is_full_leaves_nothing_that_is_half_written() -> Result<()> {
+    let site = Site::new()?;
+    // No file may have more than two blocks, which the spec has room in and the schema has not.
+    let command = site.command(&["init", "kafka"]);
+    let script = format!("trap '' XFSZ; ulimit -f 2; exec '{}' \"$@\"", command.get_program().display());
+    let output = Command::new("bash")
+        .args(["-c", &script, "bash"])
+        .args(command.get_args())
+        .current_dir(site.path())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1) && said.contains("error[E0803]") && said.contains("schema"), "{said}");
+    let left: Vec<_> = fs::read_dir(site.path())?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+    ensure!(left.iter().all(|name| !name.display().to_string().contains("kafka")), "{left:?}");
+    ensure!(!site.path().join("spout.schema.json").exists(), "{left:?}");
+    site.ok(&["init", "kafka"]).map(drop)
+}
+
+#[test]
 fn shells_and_man_know_every_command() -> Result<()> {
     let site = Site::new()?;
     for (shell, sign) in [
@@ -400,7 +420,7 @@ stty -a > after
     for how in ["q", "TERM"] {
         drop(fs::remove_file(&seen));
         let shell = format!("sh inner.sh {}", bare.get_program().to_string_lossy());
-        let mut script = std::process::Command::new("script");
+        let mut script = Command::new("script");
         script.args(["-q", "-f", "-e", "-c", &shell, "seen"]).current_dir(place.site.path());
         script.envs(bare.get_envs().filter_map(|(name, value)| Some((name, value?))));
         script.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
@@ -418,7 +438,7 @@ stty -a > after
             std::io::Write::write_all(&mut keys, b"q")?;
         } else {
             let pid = fs::read_to_string(place.site.path().join("pid"))?;
-            let ended = std::process::Command::new("kill").args(["-TERM", pid.trim()]).status()?;
+            let ended = Command::new("kill").args(["-TERM", pid.trim()]).status()?;
             ensure!(ended.success(), "nothing to end");
         }
         drawn("left 0")?;

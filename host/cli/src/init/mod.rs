@@ -3,7 +3,6 @@
 mod sources;
 
 use std::{
-    fs::OpenOptions,
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
@@ -12,10 +11,12 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
 use spout_spec::{nearest, spec_schema};
+use tempfile::NamedTempFile;
 
 use self::sources::{SOURCES, Start};
 use super::{
     error::Error,
+    get::temporary,
     print::{Printer, Table},
 };
 
@@ -74,10 +75,12 @@ impl Init {
         if file.as_os_str() == "-" {
             return printer.bytes(text.as_bytes());
         }
-        create(&file, &text)?;
         let schema = file.parent().unwrap_or(Path::new("")).join(SCHEMA);
         let schema_text = serde_json::to_string_pretty(spec_schema()).context("the schema cannot be printed")?;
-        let schema = match create(&schema, &(schema_text + "\n")) {
+        // Both are whole before either has its name.
+        let (spec, beside) = (aside(&file, &text)?, aside(&schema, &(schema_text + "\n"))?);
+        named(spec, &file)?;
+        let schema = match named(beside, &schema) {
             Ok(()) => Some(schema),
             // That of another spec, made before.
             Err(Error::Exists { .. }) => None,
@@ -109,14 +112,20 @@ fn unknown(source: &str) -> Error {
     Error::Usage { verb: "init", what: format!("there is no source `{source}` to begin with; {advice}") }
 }
 
-/// Writes a file that is not there yet.
-fn create(path: &Path, text: &str) -> Result<(), Error> {
-    let failed = |source: io::Error| match source.kind() {
+/// Writes what is to be the file at `path`, beside it; it is gone if it is dropped.
+fn aside(path: &Path, text: &str) -> Result<NamedTempFile, Error> {
+    let mut file = temporary(path)?;
+    let written = file.write_all(text.as_bytes());
+    written.map(|()| file).map_err(|source| Error::WriteFile { path: path.to_owned(), source })
+}
+
+/// Gives it its name, unless a file has that.
+fn named(file: NamedTempFile, path: &Path) -> Result<(), Error> {
+    let named = file.persist_noclobber(path);
+    named.map(drop).map_err(|error| match error.error.kind() {
         io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
-        _ => Error::WriteFile { path: path.to_owned(), source },
-    };
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)
+        _ => Error::WriteFile { path: path.to_owned(), source: error.error },
+    })
 }
 
 impl Start {
