@@ -32,6 +32,7 @@ mod run;
 mod sample;
 mod seek;
 mod settings;
+mod spread;
 mod steering;
 mod tables;
 mod taps;
@@ -50,6 +51,7 @@ pub use self::{
     outlook::Typed,
     rehearsal::{Problem, Rehearsal, Verdict},
     settings::misfits,
+    spread::{Fleet, Job, Lost, Member, Said, Task, Works},
     steering::Orders,
     taps::{Sample, Tap, Taps},
     totals::Reason,
