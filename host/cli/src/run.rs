@@ -202,6 +202,7 @@ impl Run {
             json: printer.json(),
             memory_high: self.memory_high.map(|size| size.0),
             access: Some(Arc::new(Inside::new(&store))),
+            leads: None,
         };
         if self.harden {
             harden::started()?;

@@ -145,7 +145,7 @@ impl Serve {
         let sent = otlp::begin()?;
         let memory_high = self.memory_high.map(|size| size.0);
         let access = Some(Arc::new(Inside::new(&store)) as _);
-        let options = RunOptions { until: Until::Stopped, json: printer.json(), memory_high, access };
+        let options = RunOptions { until: Until::Stopped, json: printer.json(), memory_high, access, leads: None };
         let mut signals = Signals::new(printer)?;
         if tokens.is_none() {
             tracing::warn!("everyone on this machine may do everything here; --tokens FILE asks for tokens");

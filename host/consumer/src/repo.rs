@@ -114,6 +114,16 @@ impl RepoConsumer {
         }
     }
 
+    /// Id that this commit will have.
+    pub fn id(&mut self) -> &str {
+        self.files.get_or_insert_with(|| self.repo.open_commit_on(&self.target.branch)).id()
+    }
+
+    /// Names the files of this commit later than those of one that was started at `before_ms`.
+    pub fn after(&mut self, before_ms: i64) {
+        self.before_ms = self.before_ms.max(before_ms);
+    }
+
     /// Makes `files`, which a source has put itself, part of this commit.
     pub fn join(&mut self, files: OpenCommit) {
         self.files = Some(files);
@@ -131,8 +141,17 @@ impl RepoConsumer {
             late: std::mem::take(&mut self.late),
             counts: std::mem::take(&mut self.counts),
             started_ms: self.before_ms,
+            share: None,
         }
     }
+}
+
+/// What a process has of a commit that several fill.
+#[derive(Clone, Debug)]
+struct Share {
+    commit: String,
+    ordinal: usize,
+    of: usize,
 }
 
 /// A cut commit whose files are still being encoded.
@@ -146,9 +165,24 @@ pub struct Pending {
     late: LateRows,
     counts: Counts,
     started_ms: i64,
+    share: Option<Share>,
 }
 
 impl Pending {
+    /// The same as part `ordinal` of `of` parts of the commit with this id, whose files are published by another process.
+    #[must_use]
+    pub fn as_part_of(mut self, commit: &str, ordinal: usize, of: usize) -> Self {
+        self.open = self.open.as_one_of(of);
+        self.share = Some(Share { commit: commit.to_owned(), ordinal, of });
+        self
+    }
+
+    /// When its first row arrived; see [`Written::started_ms`].
+    #[must_use]
+    pub fn started_ms(&self) -> i64 {
+        self.started_ms
+    }
+
     /// Waits for the encoding and makes the files durable.
     ///
     /// # Errors
@@ -162,7 +196,7 @@ impl Pending {
         for (part, table) in tables.into_iter().enumerate() {
             // Parts of one commit that go to one file follow each other, also where older content is replaced.
             let how = if part == 0 || self.target.path.contains("{part}") { how } else { PutMode::Append };
-            let path = data_path(&self.target, self.started_ms, self.open.id(), part);
+            let path = data_path(&self.target, self.started_ms, (self.open.id(), self.share.as_ref()), part);
             self.open.put_table(&path, how, table).await.map_err(failed)?;
         }
         for (part, table) in self.dead.files(&self.producers).await?.into_iter().enumerate() {
@@ -188,9 +222,12 @@ fn file_name(started_ms: i64, commit: &str, part: usize) -> String {
     format!("{started_ms:013}-{}-{part}", commit.get(..8).unwrap_or(commit))
 }
 
-fn data_path(target: &Target, started_ms: i64, commit: &str, part: usize) -> String {
+/// The path of a part of what `id` holds, which may be a share of a commit. A template says what of it is the same in all shares.
+fn data_path(target: &Target, started_ms: i64, (id, share): (&str, Option<&Share>), part: usize) -> String {
     let path = target.path.as_str();
     if path.contains('{') {
+        let commit = share.map_or(id, |share| &share.commit);
+        let part = share.map_or(part, |share| share.ordinal + part * share.of);
         return path.replace("{commit}", commit).replace("{part}", &part.to_string());
     }
     let is_file = path.rsplit('/').next().is_some_and(|name| name.contains('.'));
@@ -198,7 +235,7 @@ fn data_path(target: &Target, started_ms: i64, commit: &str, part: usize) -> Str
         path.to_owned()
     } else {
         let directory = path.trim_end_matches('/');
-        format!("{directory}/{}.{}", file_name(started_ms, commit, part), target.format.extension())
+        format!("{directory}/{}.{}", file_name(started_ms, id, part), target.format.extension())
     }
 }
 
@@ -210,12 +247,24 @@ mod tests {
     fn a_path_is_a_directory_a_template_or_a_file() {
         let check = |path: &str, expected: &str| {
             let target = Target { branch: "master".into(), path: path.into(), format: Format::Csv, overwrite: false };
-            assert_eq!(data_path(&target, 7, "0123456789abcdef", 1), expected);
+            assert_eq!(data_path(&target, 7, ("0123456789abcdef", None), 1), expected);
         };
         check("/", "/0000000000007-01234567-1.csv");
         check("/events/", "/events/0000000000007-01234567-1.csv");
         check("/events", "/events/0000000000007-01234567-1.csv");
         check("/a/{commit}/{part}.csv", "/a/0123456789abcdef/1.csv");
+        check("/all.csv", "/all.csv");
+    }
+
+    #[test]
+    fn shares_of_a_commit_have_files_of_their_own() {
+        let share = Share { commit: "fedcba9876543210".into(), ordinal: 2, of: 3 };
+        let check = |path: &str, expected: &str| {
+            let target = Target { branch: "master".into(), path: path.into(), format: Format::Csv, overwrite: false };
+            assert_eq!(data_path(&target, 7, ("0123456789abcdef", Some(&share)), 1), expected);
+        };
+        check("/events/", "/events/0000000000007-01234567-1.csv");
+        check("/a/{commit}/{part}.csv", "/a/fedcba9876543210/5.csv");
         check("/all.csv", "/all.csv");
     }
 

@@ -30,6 +30,8 @@ pub struct Parts {
     pub(super) name: String,
     pub(super) spec: PipelineSpec,
     pub(super) digest: String,
+    /// The spec as it was written.
+    pub(super) text: String,
     pub(super) base: PathBuf,
     /// Its producers, in the order of the spec.
     pub(super) inputs: Vec<Input>,
@@ -86,6 +88,7 @@ impl Parts {
             figures: Figures::new(&spec.node, meeting(&spec.node), plugins),
             name: spec.pipeline.name.clone(),
             digest: loaded.digest.clone(),
+            text: loaded.text.clone(),
             base: loaded.base_dir.clone(),
             inputs,
             handler_tasks,
@@ -234,6 +237,11 @@ impl Parts {
         let (lane, _) = self.spec.node.split_at(meeting(&self.spec.node));
         let chain = self.chain(lane, &mut States::new()).await?.watched(self.taps.watcher(), 0, true);
         Ok(chain.counted_by(self.figures.tallies(true)))
+    }
+
+    /// Whether nothing is left to do where lanes meet but to write files.
+    pub(super) fn ends_in_lanes(&self) -> bool {
+        meeting(&self.spec.node) == self.spec.node.len() && self.spec.consumers.is_empty()
     }
 
     /// The handlers that run where lanes meet, with the state of the last commit.

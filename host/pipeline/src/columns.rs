@@ -103,12 +103,28 @@ impl Columns {
     /// time.
     pub(super) async fn snapshot(&self) -> BTreeMap<String, Part> {
         let mut parts: BTreeMap<String, Part> = self.gone.iter().map(|key| (key.clone(), Part::Kept)).collect();
+        parts.extend(self.stored().await.into_iter().map(|(key, text)| (key, Part::from(text.into_bytes()))));
+        parts
+    }
+
+    /// The columns that are settled, as they are stored, by key.
+    pub(super) async fn stored(&self) -> BTreeMap<String, String> {
+        let mut stored = BTreeMap::new();
         for (key, pin) in &self.pins {
             if let Some(text) = pin.get().await.and_then(|schema| SchemaText::print(&schema).ok()) {
-                parts.insert(key.clone(), Part::from(text.to_string().into_bytes()));
+                stored.insert(key.clone(), text.to_string());
             }
         }
-        parts
+        stored
+    }
+
+    /// Settles what other processes have settled, as it is stored.
+    pub(super) async fn settle(&self, stored: &BTreeMap<String, String>) {
+        for (key, pin) in &self.pins {
+            if let Some(Ok(schema)) = stored.get(key).map(|text| SchemaText::stored(text.as_bytes())) {
+                pin.settle(&Arc::new(schema)).await;
+            }
+        }
     }
 
     /// Whether the only decoder has the columns that it had in earlier commits, or had none.

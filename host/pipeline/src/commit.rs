@@ -11,7 +11,12 @@ use spout_consumer::Pending;
 use spout_data::{Advance, Part, PartitionId, Provenance, Upstream};
 use spout_repo::{BranchWriter, Commit, CommitMeta, Finished};
 
-use super::{Error, build::Parts, totals::Reasons};
+use super::{
+    Error,
+    build::Parts,
+    spread::{self, Ended},
+    totals::Reasons,
+};
 
 /// Everything that a commit consists of.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub(super) struct Cut {
     pub(super) faults: Reasons,
     /// The spans of the fetches that brought its messages, as many as it names.
     pub(super) traces: Vec<Context>,
+    /// The files that other processes put for it.
+    pub(super) ended: Vec<Ended>,
     pub(super) at: Instant,
 }
 
@@ -58,7 +65,8 @@ impl Cut {
     }
 
     async fn written(self, parts: Parts) -> Result<Done, Error> {
-        let Self { pending, mut writer, advance, provenance, tables, dead, states, reason, faults, at, .. } = self;
+        let Self { pending, mut writer, advance, provenance, mut tables, mut dead, states, reason, .. } = self;
+        let (mut faults, at) = (self.faults, self.at);
         let branch = parts.spec.commit.branch.clone();
         let failed = |source| Error::Repo {
             pipeline: parts.name.clone(),
@@ -67,8 +75,20 @@ impl Cut {
             source: Box::new(source),
         };
         let written = pending.written().await;
-        let written =
+        let mut written =
             written.map_err(|source| Error::Consumer { pipeline: parts.name.clone(), source: Box::new(source) })?;
+        for ended in self.ended {
+            tables.extend(ended.tables);
+            for files in spread::files_of(ended.files).await? {
+                written.open.join(files.prepared).map_err(failed)?;
+                written.counts.add(&files.counts);
+                written.started_ms = written.started_ms.max(files.started_ms);
+                dead.extend(files.dead);
+                faults.extend(files.faults);
+            }
+        }
+        tables.sort_unstable();
+        tables.dedup();
         let meta = CommitMeta {
             pipeline: parts.name.clone(),
             spec_digest: parts.digest.clone(),

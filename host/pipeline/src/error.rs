@@ -54,6 +54,32 @@ pub enum Error {
         #[source]
         source: Box<spout_node::Error>,
     },
+    /// A process that shares the work is gone, or does not keep to what was agreed.
+    #[error(
+        "pipeline `{pipeline}`: {member} of its cluster is lost: {reason}; its work is given out again from the last commit"
+    )]
+    Member {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The process.
+        member: String,
+        /// How that was noticed.
+        reason: String,
+    },
+    /// A process that shares the work cannot go on with it.
+    #[error("pipeline `{pipeline}` stopped at {member} of its cluster: {text} [{code}]")]
+    Remote {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The process.
+        member: String,
+        /// Code of its error.
+        code: String,
+        /// Kind of its error.
+        kind: Kind,
+        /// Its error, with its causes.
+        text: String,
+    },
     /// The handlers do not fit each other, or the rows.
     #[error("pipeline `{pipeline}` cannot run: its chain of handlers does not fit together")]
     Chain {
@@ -293,6 +319,8 @@ impl Coded for Error {
             Self::Consumer { source, .. } => source.kind(),
             Self::Repo { source, .. } => source.kind(),
             Self::Lost { .. } => Kind::Conflict,
+            Self::Member { .. } => Kind::Unavailable,
+            Self::Remote { kind, .. } => *kind,
             Self::Message { .. } => Kind::Message,
             Self::Overdue { .. } => Kind::Plugin,
             Self::Task { .. } | Self::Panicked { .. } => Kind::Internal,
@@ -311,6 +339,8 @@ impl Coded for Error {
             Self::Consumer { source, .. } => source.code(),
             Self::Repo { source, .. } => source.code(),
             Self::Lost { .. } => "E0702",
+            Self::Member { .. } => "E0980",
+            Self::Remote { .. } => "E0981",
             Self::Message { .. } => "E0703",
             Self::Task { .. } | Self::Panicked { .. } => "E0704",
             Self::Types { .. } => "E0705",

@@ -19,6 +19,7 @@ use super::{
     decide::Until,
     link::Lifecycle,
     run::{Order, RunConfig, run},
+    spread::Leading,
     steering::{Orders, Steering, Wanted},
     totals::Totals,
 };
@@ -34,6 +35,8 @@ pub struct RunOptions {
     pub memory_high: Option<u64>,
     /// What lets programs that pipelines run on this machine into the API of the store; without it they are not.
     pub access: Option<Arc<dyn StoreAccess>>,
+    /// The processes that share the work of pipelines that can be spread, if any do.
+    pub leads: Option<Leading>,
 }
 
 /// Tries of a pipeline that runs `until` something, before passing trouble counts as failure.
@@ -62,8 +65,8 @@ impl Host {
         for parts in pipelines {
             let (steering, orders) = Steering::new();
             all.insert(parts.name.clone(), steering.clone());
-            let RunOptions { until, json, memory_high, access } = options.clone();
-            let config = RunConfig { until, json, memory_high, stop: CancellationToken::new(), access };
+            let RunOptions { until, json, memory_high, access, leads } = options.clone();
+            let config = RunConfig { until, json, memory_high, stop: CancellationToken::new(), access, leads };
             let pipeline = parts.name.clone();
             let guarded = guard(parts, store.clone(), config, (steering, orders), updates.clone());
             tasks.spawn(async move { owner::work_for(&pipeline, guarded).await });

@@ -35,6 +35,7 @@ mod settings;
 mod spread;
 mod steering;
 mod tables;
+mod taking;
 mod taps;
 mod totals;
 mod trial;
@@ -51,7 +52,7 @@ pub use self::{
     outlook::Typed,
     rehearsal::{Problem, Rehearsal, Verdict},
     settings::misfits,
-    spread::{Fleet, Job, Lost, Member, Said, Task, Works},
+    spread::{Builds, Fleet, Job, Leading, Lost, Member, Said, Task, Worker, Works},
     steering::Orders,
     taps::{Sample, Tap, Taps},
     totals::Reason,

@@ -9,7 +9,7 @@ use spout_node::States;
 use spout_producer::SchemaText;
 use spout_repo::{BranchWriter, Commit, Finished, Repo, Store};
 
-use super::{Error, TookOver, build::Parts, columns::Columns};
+use super::{Error, TookOver, build::Parts, columns::Columns, spread::Leading};
 
 impl Parts {
     /// The same, from the first message of its sources on, without anything that it committed before.
@@ -40,7 +40,7 @@ pub(super) struct Recovered {
 }
 
 /// Takes the branch over and reads its head.
-pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, Error> {
+pub(super) async fn recover(parts: &Parts, store: &Store, leads: Option<&Leading>) -> Result<Recovered, Error> {
     let branch = parts.spec.commit.branch.clone();
     let failed = |source| Error::Repo {
         pipeline: parts.name.clone(),
@@ -58,7 +58,8 @@ pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, E
             Some(Finished::Unknown(source)) => return Err(failed(*source)),
         }
     }
-    let writer = repo.writer(&branch, &parts.name).await.map_err(failed)?;
+    let writer =
+        repo.leading_writer(&branch, &parts.name, leads.map(|leads| leads.address.as_str())).await.map_err(failed)?;
     let mut states: States = writer.state().await.map_err(failed)?;
     let columns = Columns::restore(&parts.name, &parts.inputs, &mut states).await?;
     for (decoder, added) in columns.added() {

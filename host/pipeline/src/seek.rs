@@ -27,7 +27,8 @@ impl Parts {
         }
         let numbers = spout_producer::numbers(&names, marker).map_err(spec)?;
         let stop = CancellationToken::new();
-        let config = RunConfig { until: Until::Stopped, json: false, memory_high: None, stop, access: None };
+        let config =
+            RunConfig { until: Until::Stopped, json: false, memory_high: None, stop, access: None, leads: None };
         let mut entries = Marker::default();
         for (input, number) in self.inputs.iter().zip(numbers) {
             if producer.is_some_and(|producer| producer != input.name) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use spout_data::{Counts, DeadLetter, PartitionId, UnknownKeys};
 
 /// What is said of keys that are not told apart.
@@ -12,7 +12,7 @@ const OTHERS: &str = "(others: too long, or too many)";
 const MOST: usize = 100;
 
 /// Why messages could not be processed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// `decode`, or the id of the handler.
     pub stage: String,
@@ -25,7 +25,7 @@ pub struct Reason {
     /// Where that was.
     pub partition: PartitionId,
     /// The source's name for the partition, such as a file.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub label: String,
     /// Its offset.
     pub offset: u64,
@@ -74,6 +74,11 @@ impl Reasons {
     /// Adds those of a later commit.
     fn append(&mut self, more: Self) {
         more.by_stage.into_values().flat_map(BTreeMap::into_values).for_each(|reason| self.add(reason));
+    }
+
+    /// Adds those of another process.
+    pub(super) fn extend(&mut self, more: Vec<Reason>) {
+        more.into_iter().for_each(|reason| self.add(reason));
     }
 
     /// The commonest first.

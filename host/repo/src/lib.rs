@@ -45,7 +45,8 @@ mod upkeep;
 pub use collected::{Collect, Collected};
 pub use delta::{Differences, Publication, PublishedTable, Publisher, TreeTable, differences, published};
 pub use edit::{
-    BranchWriter, CommitMeta, Edit, Editor, Finished, OpenCommit, Savepoint, Seek, Started, Upload, Uploaded, Writer,
+    BranchWriter, CommitMeta, Edit, Editor, Finished, OpenCommit, Prepared, Savepoint, Seek, Started, Upload, Uploaded,
+    Writer,
 };
 pub use error::Error;
 pub use log::{

@@ -193,7 +193,7 @@ impl Parts {
         };
         let marker = self.head(&store).await?.map(|before| before.head.marker.of_sources()).unwrap_or_default();
         let stop = CancellationToken::new();
-        let config = RunConfig { until: Until::Idle, json: false, memory_high: None, stop, access: None };
+        let config = RunConfig { until: Until::Idle, json: false, memory_high: None, stop, access: None, leads: None };
         let parts = self.running(&store, &config);
         parts.standings.begin();
         let mut producer = parts.producer(&store, &config, &marker)?.producer;

@@ -76,7 +76,14 @@ impl Reading {
         mut states: States,
     ) -> Result<Self, Error> {
         let stop = CancellationToken::new();
-        let config = RunConfig { until: Until::Idle, json: false, memory_high: None, stop: stop.clone(), access: None };
+        let config = RunConfig {
+            until: Until::Idle,
+            json: false,
+            memory_high: None,
+            stop: stop.clone(),
+            access: None,
+            leads: None,
+        };
         let parts = parts.running(store, &config);
         parts.standings.begin();
         let marker = before.map(|before| before.head.marker.of_sources()).unwrap_or_default();

@@ -101,14 +101,20 @@ impl Meter {
 /// What a run has until it was taken: its share of the room, and the spans of the fetches that brought it.
 #[derive(Debug)]
 pub(super) struct Share {
-    room: OwnedSemaphorePermit,
+    /// None where another process has fetched it.
+    room: Option<OwnedSemaphorePermit>,
     traces: Vec<Context>,
 }
 
 impl Share {
     /// The share of a run that `fetch` brought.
     pub(super) fn new(room: OwnedSemaphorePermit, fetch: Option<Context>) -> Self {
-        Self { room, traces: fetch.into_iter().collect() }
+        Self { room: Some(room), traces: fetch.into_iter().collect() }
+    }
+
+    /// That of a run which takes none of the room of this process.
+    pub(super) fn none() -> Self {
+        Self { room: None, traces: Vec::new() }
     }
 
     /// The first of its fetches.
@@ -123,7 +129,10 @@ impl Share {
 
     /// Takes in that of a run that follows.
     pub(super) fn merge(&mut self, other: Self) {
-        self.room.merge(other.room);
+        match (&mut self.room, other.room) {
+            (Some(own), Some(other)) => own.merge(other),
+            (own, other) => *own = own.take().or(other),
+        }
         let left = trace::LINKS.saturating_sub(self.traces.len());
         self.traces.extend(other.traces.into_iter().take(left));
     }

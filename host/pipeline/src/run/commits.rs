@@ -14,28 +14,36 @@ use crate::{
     commit::{Cut, Done},
     decide::{Event, Reason},
     overdue::GRACE,
+    taking::Taken,
 };
 
 impl Run<'_> {
     /// Everything taken so far becomes a commit; writing it goes on beside the rows to come.
     pub(super) async fn cut(&mut self, reason: Reason) -> Result<(), Error> {
+        self.take_last().await?;
         self.deliver(SourceEvent::Cut).await?;
         for consumer in &mut self.consumers {
             consumer.flush().await.map_err(|source| consumer_failed(&self.parts, source))?;
         }
         let mut states = self.meeting.snapshot().await?;
         states.extend(self.columns.snapshot().await);
+        let ended = self.end_jobs().await;
+        let Taken { pending, dead, faults } = self.taking.cut();
+        if let Some(spread) = &mut self.spread {
+            spread.next_commit(self.taking.repo.id(), pending.started_ms());
+        }
         let cut = Cut {
-            pending: self.repo.cut(),
+            pending,
             writer: self.writer.take().ok_or_else(|| Error::Task { pipeline: self.parts.name.clone() })?,
             advance: self.offsets.cut(),
             provenance: std::mem::take(&mut self.provenance),
             tables: self.parts.tables.cut().await,
-            dead: std::mem::take(&mut self.dead),
+            dead,
             states,
             reason: reason.word(),
-            faults: std::mem::take(&mut self.faults),
+            faults,
             traces: std::mem::take(&mut self.traces),
+            ended,
             at: clock::now(),
         };
         self.committing = Some(owner::spawn(commit(cut, self.parts.clone())));
@@ -73,6 +81,9 @@ impl Run<'_> {
         let durable = Durable { commit: commit.header.id.clone(), sequence: commit.header.sequence, positions, dead };
         self.producer.committed(&durable);
         self.shared.standings.committed(&durable.positions);
+        if let Some(spread) = &mut self.spread {
+            spread.committed(durable.positions.iter());
+        }
         for (partition, position) in &durable.positions {
             if let Some(lane) = self.lanes.get(&self.producer.lane(*partition)) {
                 lane.committed(*partition, position);

@@ -150,6 +150,11 @@ impl Run<'_> {
         }
     }
 
+    /// Forgets that it had nothing.
+    pub(super) fn is_not_idle(&mut self, partition: PartitionId) {
+        self.pauses.retain(|pause| pause.partition() != partition);
+    }
+
     async fn open_lane(&mut self, found: Found) -> Result<(), Error> {
         let partition = found.partition;
         let reader = self.producer.lane(partition).number;
@@ -162,7 +167,9 @@ impl Run<'_> {
         }
         self.deliver(SourceEvent::Opened(Source::Partition(partition))).await?;
         let id = self.producer.lane(partition);
-        if let Some(lane) = self.lanes.get(&id) {
+        if let Some(spread) = &mut self.spread {
+            spread.add(found);
+        } else if let Some(lane) = self.lanes.get(&id) {
             lane.add(found);
         } else {
             let fetcher = self.producer.fetcher(found);
@@ -217,8 +224,7 @@ impl Run<'_> {
                 self.step(Event::Widened(partition)).await
             }
             LaneEvent::Batches { partition, batches, more, about, share } => {
-                // It is not idle any more.
-                self.pauses.retain(|pause| pause.partition() != partition);
+                self.is_not_idle(partition);
                 let moved = about.moved;
                 let (mut rows, mut bytes) = self.take_run(partition, batches, &about).await?;
                 if let Some(mut more) = more {
@@ -240,7 +246,7 @@ impl Run<'_> {
                 }
                 let About { awaited, boundary, files, .. } = about;
                 if let Some(files) = files {
-                    self.repo.join(*files);
+                    self.taking.join(*files);
                 }
                 let upstream = self.provenance.len();
                 let took = Took { partition, rows, bytes, moved, ended: false, awaited, upstream, boundary };
@@ -252,7 +258,7 @@ impl Run<'_> {
 
 impl Run<'_> {
     /// Takes batches of a run; rows and bytes of them.
-    async fn take_run(
+    pub(super) async fn take_run(
         &mut self,
         partition: PartitionId,
         batches: Vec<Batch>,

@@ -1,6 +1,7 @@
 //! Runs one pipeline from its head until it stops: performs what `decide` says.
 
 mod commits;
+mod elsewhere;
 mod lanes;
 mod rows;
 
@@ -27,6 +28,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::{
     commits::finished,
+    elsewhere::turn,
     lanes::Pause,
     rows::{consumer_failed, warn_of},
 };
@@ -42,7 +44,9 @@ use super::{
     overdue::unless_overdue,
     publish::Publishing,
     recover::{self, Recovered},
-    totals::{Reasons, Totals},
+    spread::{self, Leading, Spread},
+    taking::Taking,
+    totals::Totals,
 };
 
 /// What comes from outside while a pipeline runs.
@@ -58,7 +62,7 @@ pub(super) enum Order {
 
 /// How a pipeline is run.
 #[derive(Clone, Debug)]
-pub(super) struct RunConfig {
+pub(crate) struct RunConfig {
     pub(super) until: Until,
     pub(super) json: bool,
     /// Resident bytes above which a commit is cut early.
@@ -67,6 +71,8 @@ pub(super) struct RunConfig {
     pub(super) stop: CancellationToken,
     /// What lets programs of this machine into the API of the store, if anything does.
     pub(super) access: Option<Arc<dyn StoreAccess>>,
+    /// The processes that share its work, if any do.
+    pub(super) leads: Option<Leading>,
 }
 
 /// A running pipeline.
@@ -96,8 +102,9 @@ struct Run<'a> {
     shared: Shared,
     /// What of the room for fetched bytes each producer has.
     rooms: BTreeMap<u16, Room>,
-    /// By [`Producer::lane`].
+    /// By [`Producer::lane`]; none where other processes have them.
     lanes: BTreeMap<PartitionId, Lane>,
+    spread: Option<Spread>,
     /// How often columns were added before what was taken last, and the first rows that have more.
     edition: u64,
     wider: Option<LaneEvent>,
@@ -105,13 +112,10 @@ struct Run<'a> {
     unsaid: bool,
     meeting: Meeting,
     consumers: Vec<Box<dyn Consumer>>,
-    repo: RepoConsumer,
+    taking: Taking,
     offsets: Offsets,
-    /// Where the rows of the open commit come from, and its messages that were set aside.
+    /// Where the rows of the open commit come from.
     provenance: Vec<Provenance>,
-    dead: Vec<(PartitionId, u64)>,
-    /// Why some of its messages could not be processed.
-    faults: Reasons,
     /// The spans of the fetches that brought its messages, as many as it names, and one more.
     traces: Vec<Context>,
     committing: Option<JoinHandle<Result<Done, Error>>>,
@@ -163,7 +167,7 @@ impl<'a> Run<'a> {
         let parts = &parts.running(store, config);
         parts.standings.begin();
         let Recovered { repo, writer, marker, head, took_over, mut states, columns } =
-            Box::pin(recover::recover(parts, store)).await?;
+            Box::pin(recover::recover(parts, store, config.leads.as_ref())).await?;
         let reason = writer.head().map(|head| head.reason.clone());
         let before_ms = writer.head().map_or(0, |head| head.started_ms);
         let mut meeting = parts.meeting_chain(&mut states).await?;
@@ -184,6 +188,11 @@ impl<'a> Run<'a> {
             until => until,
         };
         let partitions = marker.partitions.len();
+        let mut taking = Taking::new(parts, RepoConsumer::new(repo.clone(), parts.target(), names.clone(), before_ms));
+        let mut spread = spread::over(parts, config, &traits, &columns, writer.epoch()).await;
+        if let Some(spread) = &mut spread {
+            spread.next_commit(taking.repo.id(), before_ms);
+        }
         let rooms = rooms(&indices);
         parts.figures.fetches_into(rooms.values());
         drop(updates.send(Update::Started { pipeline: parts.name.clone(), head, took_over, partitions }));
@@ -199,7 +208,7 @@ impl<'a> Run<'a> {
             drained: false,
             listening: false,
             service,
-            repo: RepoConsumer::new(repo, parts.target(), names.clone(), before_ms),
+            taking,
             parts: parts.clone(),
             config: config.clone(),
             updates: updates.clone(),
@@ -211,6 +220,7 @@ impl<'a> Run<'a> {
             rooms,
             indices,
             lanes: BTreeMap::new(),
+            spread,
             edition: 0,
             wider: None,
             unsaid: false,
@@ -218,8 +228,6 @@ impl<'a> Run<'a> {
             consumers,
             offsets: Offsets::new(marker, names),
             provenance: Vec::new(),
-            dead: Vec::new(),
-            faults: Reasons::default(),
             traces: Vec::new(),
             committing: None,
             writer: Some(writer),
@@ -247,8 +255,11 @@ impl<'a> Run<'a> {
             }
             let due = self.state.due_at();
             let takes = !self.state.full() && self.wider.is_none();
+            // Where rows go into files elsewhere, those who put them there know when to wait.
+            let hears = takes || self.spread.as_ref().is_some_and(|spread| !spread.brings_rows());
             let stop = tokio::select! {
                 Some(event) = events.recv(), if takes => self.on_lane_event(event).await?,
+                turn = turn(&mut self.spread), if hears => self.on_turn(turn?).await?,
                 done = finished(&mut self.committing) => { self.committed(done?).await? }
                 Some(order) = orders.recv() => self.obey(order).await?,
                 _ = discover.tick() => self.look().await?,
@@ -257,7 +268,7 @@ impl<'a> Run<'a> {
                 _ = show.tick() => self.show().await?,
                 error = self.publishing.failed() => return Err(error),
                 error = failed(&mut self.service, &self.parts.name) => return Err(error),
-                error = failed_consumer(&mut self.consumers, &mut self.repo) => {
+                error = failed_consumer(&mut self.consumers, &mut self.taking.repo) => {
                     return Err(consumer_failed(&self.parts, error));
                 }
             };
@@ -282,6 +293,7 @@ impl<'a> Run<'a> {
                 Action::Drain => {
                     self.parts.draining.cancel();
                     self.drained = true;
+                    self.spread.iter_mut().for_each(Spread::drain);
                     if self.traits.drains { self.producer.drain() } else { self.shared.stop.cancel() }
                 }
                 Action::Abandon => {
@@ -334,6 +346,8 @@ impl<'a> Run<'a> {
         }
     }
 }
+
+pub(crate) use self::rows::size;
 
 /// Why one of the consumers can take no more, although it was asked for nothing; never, as long as all can.
 async fn failed_consumer(consumers: &mut [Box<dyn Consumer>], repo: &mut RepoConsumer) -> spout_consumer::Error {

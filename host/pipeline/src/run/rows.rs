@@ -2,10 +2,9 @@
 
 use arrow::array::RecordBatch;
 use spout_base::error::{Coded as _, chain};
-use spout_data::{Batch, DeadLetter};
+use spout_data::{Batch, Counts, DeadLetter};
 use spout_node::{Shape, SourceEvent};
 use spout_repo::Differences;
-use spout_spec::OnError;
 
 use super::Run;
 use crate::{Error, build::Parts, decide::Event};
@@ -24,9 +23,8 @@ impl Run<'_> {
 
     /// Hands a batch to the consumers; rows and bytes of it, with those that are set aside.
     pub(super) async fn take(&mut self, mut batch: Batch) -> Result<(u64, u64), Error> {
-        self.repo.fit(&mut batch).map_err(|source| consumer_failed(&self.parts, source))?;
-        self.apply_error_policy(&mut batch)?;
-        self.count(&batch);
+        self.taking.prepare(&mut batch, |partition| self.offsets.label(partition))?;
+        self.count(&batch.counts());
         let size = size(&batch);
         if self.unsaid && batch.records.num_rows() > 0 {
             self.unsaid = false;
@@ -36,36 +34,11 @@ impl Run<'_> {
         for consumer in &mut self.consumers {
             consumer.consume(&batch).await.map_err(|source| consumer_failed(&self.parts, source))?;
         }
-        self.repo.consume(&mut batch).await.map_err(|source| consumer_failed(&self.parts, source))?;
+        self.taking.take(&mut batch).await?;
         Ok(size)
     }
 
-    /// What the spec says about messages that could not be processed.
-    fn apply_error_policy(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        let errors = self.parts.errors();
-        let policy = |stage: &str| if stage == "decode" { errors.decode } else { errors.node };
-        if let Some(letter) = batch.dead.iter().find(|letter| policy(&letter.stage) == OnError::Fail) {
-            return Err(Error::Message {
-                pipeline: self.parts.name.clone(),
-                partition: letter.partition,
-                offset: letter.offset,
-                stage: letter.stage.clone(),
-                code: letter.code.clone(),
-                reason: letter.reason.clone(),
-            });
-        }
-        for letter in &batch.dead {
-            self.faults.count(letter, || self.offsets.label(letter.partition));
-        }
-        let before = batch.dead.len();
-        batch.dead.retain(|letter| policy(&letter.stage) == OnError::DeadLetter);
-        batch.counts.dropped += (before - batch.dead.len()) as u64;
-        self.dead.extend(batch.dead.iter().map(|letter| (letter.partition, letter.offset)));
-        Ok(())
-    }
-
-    fn count(&mut self, batch: &Batch) {
-        let counts = batch.counts();
+    pub(super) fn count(&mut self, counts: &Counts) {
         for key in self.totals.new_keys(&counts.unknown) {
             let pipeline = &self.parts.name;
             tracing::warn!(
@@ -74,7 +47,7 @@ impl Run<'_> {
                 "messages have a key without a column; the decoder's `unknown` setting decides what happens to its values"
             );
         }
-        self.seen.add(&counts);
+        self.seen.add(counts);
     }
 
     /// Rows that handlers still hold back, now that no message will follow.
@@ -101,7 +74,7 @@ impl Run<'_> {
 
 /// Rows and bytes of a batch as thresholds count them: also those of dead letters and late rows, which a commit holds too, and
 /// of where rows came from.
-fn size(batch: &Batch) -> (u64, u64) {
+pub(crate) fn size(batch: &Batch) -> (u64, u64) {
     let late: u64 = batch.late.iter().map(|aside| aside.rows).sum();
     let rows = batch.records.num_rows() as u64 + batch.dead.len() as u64 + late;
     let late = batch.late.iter().filter_map(|aside| aside.records.as_ref());

@@ -1,6 +1,30 @@
 //! A pipeline whose partitions are read by several processes: the one that claimed the branch leads, gives out tasks, and alone
 //! commits.
+//!
+//! A commit is one job, or several if members came or went meanwhile: each member takes what its partitions bring from the places that
+//! it is told, until the leader, which decides as it does alone, orders the cut. Rows go into files of the member, under names that
+//! nobody knows, or to the leader where handlers or consumers have to see all of them. Then the leader creates one record. Whatever is
+//! lost before, is forgotten: the run goes on from the head, as after any trouble.
+//!
+//! Read in this order: `fleet` is what is asked of those who bring the words across, `words` what is said, `assign` who reads what,
+//! `leader` gives out tasks, `worker` and `task` do them with the lanes of a `reader`.
 
+mod assign;
+mod batches;
 mod fleet;
+mod leader;
+mod reader;
+mod suits;
+mod task;
+mod words;
+mod worker;
 
-pub use self::fleet::{Fleet, Job, Lost, Member, Said, Task, Works};
+pub use self::{
+    fleet::{Fleet, Job, Lost, Member, Said, Task, Works},
+    suits::Leading,
+    worker::{Builds, Worker},
+};
+pub(super) use self::{
+    leader::{Ended, Heard, Spread, Turn, Written, files_of},
+    suits::over,
+};

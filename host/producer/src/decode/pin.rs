@@ -50,6 +50,14 @@ impl SchemaPin {
         self.settled.lock().await.clone()
     }
 
+    /// Settles a schema, unless one is.
+    pub async fn settle(&self, schema: &SchemaRef) {
+        let mut settled = self.settled.lock().await;
+        if !is_settled(settled.as_ref()) {
+            *settled = Some(Arc::clone(schema));
+        }
+    }
+
     /// Whether a schema is settled, as far as that can be said without waiting.
     pub(super) fn is_settled(&self) -> bool {
         self.settled.try_lock().is_ok_and(|schema| is_settled(schema.as_ref()))

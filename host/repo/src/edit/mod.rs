@@ -5,6 +5,7 @@ mod draft;
 mod editor;
 mod invariants;
 mod open_commit;
+mod prepared;
 mod savepoint;
 mod seek;
 mod started;
@@ -13,6 +14,7 @@ mod writer;
 
 pub use editor::{Edit, Editor};
 pub use open_commit::OpenCommit;
+pub use prepared::Prepared;
 pub use savepoint::Savepoint;
 pub use seek::{Seek, Writer};
 pub use started::Started;

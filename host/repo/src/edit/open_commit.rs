@@ -34,7 +34,9 @@ pub struct OpenCommit {
     branch: String,
     id: String,
     objects_made: u32,
-    inline: usize,
+    pub(super) inline: usize,
+    /// Most of them.
+    pub(super) inline_most: usize,
     pub(crate) files: Vec<FileAdded>,
     pub(crate) schemas: Vec<(String, String)>,
     /// Files to delete, and whether a put of this commit was taken back by it.
@@ -65,6 +67,7 @@ impl OpenCommit {
             id: clock::nonce(),
             objects_made: 0,
             inline: 0,
+            inline_most: INLINE_ALL,
             files: Vec::new(),
             schemas: Vec::new(),
             removed: Vec::new(),
@@ -202,7 +205,7 @@ impl OpenCommit {
         sha256: String,
     ) -> Result<Blob, Error> {
         let size = bytes.len() as u64;
-        if bytes.len() <= INLINE_FILE && self.inline + bytes.len() <= INLINE_ALL {
+        if bytes.len() <= INLINE_FILE && self.inline + bytes.len() <= self.inline_most {
             self.inline += bytes.len();
             return Ok(Blob { place: Place::Inline(bytes), size, sha256 });
         }

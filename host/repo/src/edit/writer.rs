@@ -95,8 +95,31 @@ impl Repo {
     /// [`Error::OwnedBranch`] if another pipeline writes it, [`Error::BadRecord`] and its like if it cannot be read,
     /// [`Error::Contended`] if others keep writing it.
     pub async fn writer(&self, branch: &str, pipeline: &str) -> Result<BranchWriter, Error> {
+        self.leading_writer(branch, pipeline, None).await
+    }
+
+    /// The same, and its claim says that others who share its work reach it at `leader`.
+    ///
+    /// # Errors
+    /// Those of [`Repo::writer`].
+    pub async fn leading_writer(
+        &self,
+        branch: &str,
+        pipeline: &str,
+        leader: Option<&str>,
+    ) -> Result<BranchWriter, Error> {
         path::branch_name(branch)?;
-        BranchWriter::claim(self, branch, pipeline).await
+        BranchWriter::claim(self, branch, pipeline, leader).await
+    }
+
+    /// Epoch of `branch`, and who claimed it last; nobody, where it was set to a commit since, or does not exist.
+    ///
+    /// # Errors
+    /// Those of reading its records.
+    pub async fn holder(&self, branch: &str) -> Result<(u64, Option<Holder>), Error> {
+        path::branch_name(branch)?;
+        let state = self.state(branch).await?;
+        Ok((state.head.epoch, state.head.holder))
     }
 }
 
@@ -104,7 +127,7 @@ impl BranchWriter {
     /// Reading the head and claiming the next slot together are safe: another writer in between takes the slot, and we
     /// read again. The sync of the directory that makes the claim durable also covers the entries of records that a
     /// killed writer had linked and not synced.
-    pub(crate) async fn claim(repo: &Repo, branch: &str, pipeline: &str) -> Result<Self, Error> {
+    pub(crate) async fn claim(repo: &Repo, branch: &str, pipeline: &str, leader: Option<&str>) -> Result<Self, Error> {
         let nonce = clock::nonce();
         let mut state = repo.state(branch).await?;
         let mut attempts = Attempts::new();
@@ -118,7 +141,7 @@ impl BranchWriter {
                 });
             }
             let before = state.head.holder.clone();
-            if !raise(repo, &mut state, pipeline, &nonce).await? {
+            if !raise(repo, &mut state, (pipeline, leader), &nonce).await? {
                 state = repo.state(branch).await?;
                 continue;
             }
@@ -396,11 +419,17 @@ fn hashes(state: &BTreeMap<String, Blob>) -> Vec<(String, String)> {
 }
 
 /// Creates the claim record; false if somebody else took the slot.
-async fn raise(repo: &Repo, state: &mut State, pipeline: &str, nonce: &str) -> Result<bool, Error> {
+async fn raise(
+    repo: &Repo,
+    state: &mut State,
+    (pipeline, leader): (&str, Option<&str>),
+    nonce: &str,
+) -> Result<bool, Error> {
     let mut claim = Claim {
         header: state.next(RecordKind::Claim, state.head.epoch + 1, nonce.to_owned()),
         pipeline: pipeline.to_owned(),
         process: Process::own(),
+        leader: leader.map(str::to_owned),
         checksum: String::new(),
     };
     match slot::take(repo.place(), Step::Claim, &state.branch, claim.header.sequence, &claim).await? {

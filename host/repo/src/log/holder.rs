@@ -60,6 +60,9 @@ pub struct Holder {
     pub(crate) nonce: String,
     /// The process that it is in.
     pub process: Process,
+    /// Where other processes reach it that share its work, if it takes any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
     /// When it wrote its newest record, by its own clock.
     pub seen_ms: i64,
     /// Its newest commit is one after which pipelines stop.

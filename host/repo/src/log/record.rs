@@ -225,6 +225,9 @@ pub(crate) struct Claim {
     pub(crate) pipeline: String,
     /// The process that it runs in.
     pub(crate) process: Process,
+    /// Where other processes reach it that share its work, if it takes any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) leader: Option<String>,
     /// SHA-256 of the record with this field empty.
     pub(crate) checksum: String,
 }

@@ -203,8 +203,8 @@ impl State {
         match record {
             Record::Commit(commit) => self.commit(*commit),
             Record::Claim(claim) => {
-                let Claim { header: Header { nonce, at_ms: seen_ms, .. }, process, .. } = claim;
-                self.head.holder = Some(Holder { nonce, process, seen_ms, left: false });
+                let Claim { header: Header { nonce, at_ms: seen_ms, .. }, process, leader, .. } = claim;
+                self.head.holder = Some(Holder { nonce, process, leader, seen_ms, left: false });
                 (self.owner, self.deleted) = (claim.pipeline, false);
             }
             Record::Point(point) => {

@@ -1,0 +1,461 @@
+//! The leader's side: which member reads what, and the job that fills the open commit.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use futures::StreamExt as _;
+use spout_base::owner;
+use spout_data::{Batch, Counts, PartitionId, Position, Upstream};
+use spout_producer::Found;
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::{
+    Fleet, Job, Lost, Member, Said, Task,
+    assign::assign,
+    batches::unpack,
+    words::{Assigned, Files, Mode, Order, TaskHead, Took, VERSION, Word, frame, unframe},
+};
+use crate::{
+    Error,
+    build::Parts,
+    decide::Thresholds,
+    lane::{About, LaneEvent, Share},
+};
+
+/// A pipeline whose partitions are read by the members of a fleet.
+#[derive(Debug)]
+pub(crate) struct Spread {
+    fleet: Arc<dyn Fleet>,
+    members: watch::Receiver<Vec<Member>>,
+    /// What all tasks have in common.
+    common: TaskHead,
+    /// Whether the columns are settled: before, one member reads all, or each might settle others.
+    settled: bool,
+    partitions: BTreeMap<PartitionId, Reading>,
+    placed: BTreeMap<PartitionId, String>,
+    job: Option<Running>,
+    /// Events that belong to the next commit.
+    deferred: VecDeque<Heard>,
+    /// Jobs that have ended since the last commit was cut.
+    ended: Vec<Ended>,
+    /// What has changed since the job began, so that another one is to follow.
+    stale: bool,
+    over: bool,
+}
+
+/// A partition, and where it goes on.
+#[derive(Debug)]
+struct Reading {
+    found: Found,
+    at: Position,
+    durable: Option<Position>,
+    /// Slices of a run that is not whole yet.
+    open: Vec<Batch>,
+}
+
+/// The job that fills the open commit.
+#[derive(Debug)]
+struct Running {
+    job: Job,
+    /// The member that does each task.
+    members: Vec<String>,
+    /// Tasks that have not cut yet.
+    left: BTreeSet<usize>,
+    ordered: bool,
+    tables: Vec<Upstream>,
+    /// Files of tasks that were faster than others were to cut.
+    files: BTreeMap<usize, Files>,
+}
+
+/// A run whose rows are in files of another process.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) partition: PartitionId,
+    /// Where the partition goes on, if it moved.
+    pub(crate) next: Option<Position>,
+    /// The source was re-entered here.
+    pub(crate) jumped: Option<u64>,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    /// What became of its messages.
+    pub(crate) counts: Counts,
+}
+
+/// What comes of a job.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// As of a lane of this process.
+    Lane(LaneEvent),
+    /// A run is in files.
+    Written(Box<Written>),
+}
+
+/// What a leader has to do next.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// Something came.
+    Heard(Heard),
+    /// The job is to end, so that another one follows.
+    Stale,
+}
+
+/// What a job leaves to a commit.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The files of its tasks, once all are durable.
+    pub(crate) files: JoinHandle<Result<Vec<Files>, Error>>,
+    /// The commits of tables that rows were looked up in.
+    pub(crate) tables: Vec<Upstream>,
+}
+
+impl Spread {
+    /// Spreads a pipeline over `fleet`. `common` is what all of its tasks have in common.
+    pub(crate) fn new(fleet: &Arc<dyn Fleet>, common: TaskHead, settled: bool) -> Self {
+        Self {
+            fleet: Arc::clone(fleet),
+            members: fleet.members(),
+            common,
+            settled,
+            partitions: BTreeMap::new(),
+            placed: BTreeMap::new(),
+            job: None,
+            deferred: VecDeque::new(),
+            ended: Vec::new(),
+            stale: false,
+            over: false,
+        }
+    }
+
+    /// Whether rows come to the leader.
+    pub(crate) fn brings_rows(&self) -> bool {
+        self.common.mode == Mode::Rows
+    }
+
+    /// A partition is read too, from the next job on.
+    pub(crate) fn add(&mut self, found: Found) {
+        let at = found.start.clone();
+        self.partitions.insert(found.partition, Reading { found, at, durable: None, open: Vec::new() });
+        self.stale = true;
+    }
+
+    /// Everything before these positions is durable.
+    pub(crate) fn committed<'a>(&mut self, positions: impl Iterator<Item = (&'a PartitionId, &'a Position)>) {
+        for (partition, position) in positions {
+            if let Some(reading) = self.partitions.get_mut(partition) {
+                reading.durable = Some(position.clone());
+                reading.found.committed = Some(position.offset);
+            }
+        }
+    }
+
+    /// No other job begins.
+    pub(crate) fn drain(&mut self) {
+        self.over = true;
+    }
+
+    /// Files of the next commit are those of the commit with this id, and named later than `before_ms`.
+    pub(crate) fn next_commit(&mut self, id: &str, before_ms: i64) {
+        id.clone_into(&mut self.common.commit);
+        self.common.before_ms = self.common.before_ms.max(before_ms);
+    }
+
+    /// What comes next of the open commit, or that another job is to follow the one that runs: members came or went, or partitions
+    /// were found. Begins a job where none runs. The future may be dropped.
+    pub(crate) async fn next(&mut self) -> Result<Turn, Error> {
+        if let Some(event) = self.deferred.pop_front() {
+            return Ok(Turn::Heard(event));
+        }
+        loop {
+            if self.stale && self.job.is_some() {
+                return Ok(Turn::Stale);
+            }
+            if self.job.is_none() && !self.begin() {
+                // Nobody is there, or there is nothing to do.
+                changed(&mut self.members).await;
+                continue;
+            }
+            let said = tokio::select! {
+                biased;
+                () = changed(&mut self.members) => {
+                    self.stale = self.place() != self.placed;
+                    continue;
+                }
+                said = said(&mut self.job) => said,
+            };
+            if let Some(event) = self.hear(said)? {
+                return Ok(Turn::Heard(event));
+            }
+        }
+    }
+
+    /// What still comes of the job that runs, which ends; none when that is all, also where none runs.
+    pub(crate) async fn last(&mut self) -> Result<Option<Heard>, Error> {
+        if let Some(running) = &mut self.job
+            && !std::mem::replace(&mut running.ordered, true)
+        {
+            let order = serde_json::to_vec(&Order::Cut).unwrap_or_default();
+            // Where it is gone, that shows in what it says.
+            drop(running.job.orders.send(order.into()));
+        }
+        while let Some(running) = &self.job {
+            if running.left.is_empty() {
+                self.end();
+                break;
+            }
+            let said = said(&mut self.job).await;
+            if let Some(event) = self.hear(said)? {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps an event for the next commit.
+    pub(crate) fn defer(&mut self, event: Heard) {
+        self.deferred.push_back(event);
+    }
+
+    /// What the jobs leave that have ended since this was asked last.
+    pub(crate) fn take_ended(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// What is stored of the columns, by key, as far as tasks have said.
+    pub(crate) fn columns(&self) -> &BTreeMap<String, String> {
+        &self.common.columns
+    }
+
+    /// Files are named later than this.
+    pub(crate) fn before_ms(&self) -> i64 {
+        self.common.before_ms
+    }
+
+    fn place(&self) -> BTreeMap<PartitionId, String> {
+        let partitions = self.partitions.keys().copied().collect();
+        let members = self.members.borrow();
+        let members: &[Member] = if self.settled {
+            &members
+        } else {
+            // The same one as long as it is there.
+            let at = members.iter().position(|member| self.placed.values().next() == Some(&member.id)).unwrap_or(0);
+            members.get(at..members.len().min(at + 1)).unwrap_or_default()
+        };
+        assign(&partitions, &self.placed, members)
+    }
+
+    /// Begins the job of the next commit; whether there is anybody who could do it, and anything to do.
+    fn begin(&mut self) -> bool {
+        self.members.mark_unchanged();
+        if self.over || self.partitions.is_empty() {
+            return false;
+        }
+        self.placed = self.place();
+        if self.placed.is_empty() {
+            return false;
+        }
+        self.stale = false;
+        self.common.job += 1;
+        let mut by_member: BTreeMap<&str, Vec<Assigned>> = BTreeMap::new();
+        for (partition, member) in &self.placed {
+            let Some(Reading { found, at, durable, .. }) = self.partitions.get(partition) else { continue };
+            by_member.entry(member).or_default().push(Assigned {
+                partition: *partition,
+                label: found.label.clone(),
+                at: at.clone(),
+                committed: found.committed,
+                passing: found.passing.clone(),
+                durable: durable.clone(),
+            });
+        }
+        let of = by_member.len();
+        let (mut tasks, mut members) = (Vec::with_capacity(of), Vec::with_capacity(of));
+        for (ordinal, (member, partitions)) in by_member.into_iter().enumerate() {
+            let head = TaskHead { ordinal, tasks: of, partitions, ..self.common.clone() };
+            let Ok(what) = frame(&head, &[]) else { return false };
+            tasks.push(Task { member: member.to_owned(), what });
+            members.push(member.to_owned());
+        }
+        let name = format!("{}, job {} of epoch {}", self.common.pipeline, self.common.job, self.common.epoch);
+        let job = self.fleet.start(&name, tasks);
+        self.job = Some(Running {
+            job,
+            members,
+            left: (0..of).collect(),
+            ordered: false,
+            tables: Vec::new(),
+            files: BTreeMap::new(),
+        });
+        true
+    }
+
+    /// Words of the job that runs, as an event if they are one.
+    fn hear(&mut self, said: Option<Result<Said, Lost>>) -> Result<Option<Heard>, Error> {
+        let pipeline = self.common.pipeline.clone();
+        let Some(running) = &mut self.job else { return Ok(None) };
+        let gone = |member: &str, reason: String| Error::Member {
+            pipeline: pipeline.clone(),
+            member: member.to_owned(),
+            reason,
+        };
+        let Said { task, what } = match said {
+            Some(Ok(said)) => said,
+            Some(Err(lost)) => return Err(gone(&lost.member, lost.reason)),
+            None => return Err(gone("a member", "its task ended before it was told to".into())),
+        };
+        let member = running.members.get(task).cloned().unwrap_or_default();
+        let (word, body) = unframe::<Word>(&what).map_err(|reason| gone(&member, reason))?;
+        let known = |partitions: &BTreeMap<PartitionId, Reading>, partition: PartitionId| {
+            let there = partitions.contains_key(&partition);
+            there
+                .then_some(())
+                .ok_or_else(|| gone(&member, format!("it spoke of partition {partition}, which it has not")))
+        };
+        Ok(match word {
+            Word::Took(took) => {
+                known(&self.partitions, took.partition)?;
+                let rows = self.brings_rows();
+                let batches = if rows { unpack(body).map_err(|reason| gone(&member, reason))? } else { Vec::new() };
+                self.took(took, batches)
+            }
+            Word::Idle { partition, expects } => {
+                known(&self.partitions, partition)?;
+                Some(Heard::Lane(LaneEvent::Idle { partition, expects }))
+            }
+            Word::Ended { partition } => {
+                known(&self.partitions, partition)?;
+                self.partitions.remove(&partition);
+                Some(Heard::Lane(LaneEvent::Ended(partition)))
+            }
+            Word::Place { partition, position } => {
+                known(&self.partitions, partition)?;
+                if let Some(reading) = self.partitions.get_mut(&partition) {
+                    reading.at = position.clone();
+                }
+                Some(Heard::Lane(LaneEvent::Place(partition, position)))
+            }
+            Word::Cut { columns, tables, started_ms } => {
+                running.left.remove(&task);
+                running.tables.extend(tables);
+                if !self.settled && !columns.is_empty() {
+                    (self.common.columns, self.settled) = (columns, true);
+                }
+                self.common.before_ms = self.common.before_ms.max(started_ms);
+                None
+            }
+            Word::Files(files) if !running.left.contains(&task) => {
+                running.files.insert(task, *files);
+                None
+            }
+            Word::Files(_) => return Err(gone(&member, "it said more than it was asked".into())),
+            Word::Failed { code, kind, text } => {
+                return Err(Error::Remote { pipeline, member, code, kind: kind.into(), text });
+            }
+        })
+    }
+
+    fn took(&mut self, took: Took, batches: Vec<Batch>) -> Option<Heard> {
+        let reading = self.partitions.get_mut(&took.partition)?;
+        if took.partial {
+            reading.open.extend(batches);
+            return None;
+        }
+        let mut whole = std::mem::take(&mut reading.open);
+        whole.extend(batches);
+        if let Some(next) = &took.next {
+            reading.at = next.clone();
+        }
+        let Took { partition, next, jumped, rows, bytes, counts, .. } = took;
+        Some(if self.brings_rows() {
+            let about = About { jumped, moved: next.is_some(), ..About::default() };
+            Heard::Lane(LaneEvent::Batches { partition, batches: whole, more: None, about, share: Share::none() })
+        } else {
+            Heard::Written(Box::new(Written { partition, next, jumped, rows, bytes, counts }))
+        })
+    }
+
+    /// The job has cut: what is left of it is its files.
+    fn end(&mut self) {
+        let Some(Running { mut job, members, tables, mut files, .. }) = self.job.take() else { return };
+        let pipeline = self.common.pipeline.clone();
+        let files = owner::spawn(async move {
+            let _orders = job.orders;
+            while files.len() < members.len()
+                && let Some(said) = job.said.next().await
+            {
+                let gone =
+                    |member: String, reason: String| Error::Member { pipeline: pipeline.clone(), member, reason };
+                let Said { task, what } = said.map_err(|lost| gone(lost.member, lost.reason))?;
+                let member = members.get(task).cloned().unwrap_or_default();
+                match unframe::<Word>(&what).map_err(|reason| gone(member.clone(), reason))?.0 {
+                    Word::Files(own) => drop(files.insert(task, *own)),
+                    Word::Failed { code, kind, text } => {
+                        return Err(Error::Remote { pipeline, member, code, kind: kind.into(), text });
+                    }
+                    _ => return Err(gone(member, "it said more than it was asked".into())),
+                }
+            }
+            match (0..members.len()).find(|task| !files.contains_key(task)) {
+                None => Ok(files.into_values().collect()),
+                Some(task) => {
+                    let member = members.get(task).cloned().unwrap_or_default();
+                    Err(Error::Member { pipeline, member, reason: "it ended without its files".into() })
+                }
+            }
+        });
+        self.ended.push(Ended { files, tables });
+    }
+}
+
+/// The files of a job, once all are durable; a panic goes on here.
+pub(crate) async fn files_of(files: JoinHandle<Result<Vec<Files>, Error>>) -> Result<Vec<Files>, Error> {
+    match files.await {
+        Ok(files) => files,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // It goes with the runtime.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// Waits for members that come or go; never where nobody is left to say so.
+async fn changed(members: &mut watch::Receiver<Vec<Member>>) {
+    if members.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The next words of the job that runs.
+async fn said(job: &mut Option<Running>) -> Option<Result<Said, Lost>> {
+    match job {
+        Some(running) => running.job.said.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What all tasks of a pipeline have in common.
+pub(crate) fn common(parts: &Parts, epoch: u64, mode: Mode, columns: BTreeMap<String, String>) -> TaskHead {
+    // Where rows come to the leader, it takes no more than it needs.
+    let all = Thresholds { rows: u64::MAX, bytes: u64::MAX, ..parts.thresholds() };
+    let thresholds = if mode == Mode::Rows { all } else { parts.thresholds() };
+    TaskHead {
+        version: VERSION,
+        pipeline: parts.name.clone(),
+        spec: parts.text.clone(),
+        spec_digest: parts.digest.clone(),
+        plugins: parts.digests.clone(),
+        epoch,
+        job: 0,
+        ordinal: 0,
+        tasks: 1,
+        mode,
+        partitions: Vec::new(),
+        columns,
+        commit: String::new(),
+        before_ms: 0,
+        rows: thresholds.rows,
+        bytes: thresholds.bytes,
+    }
+}

@@ -1,0 +1,147 @@
+//! A fleet in one process, whose members can be made to join, leave, hang and die.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures::{
+    FutureExt as _, StreamExt as _,
+    stream::{self, BoxStream},
+};
+use spout_repo::Store;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use serde_json::Value;
+use spout_pipeline::{Fleet, Job, Lost, Member, Said, Task, Worker, Works as _};
+
+use super::TestBuilds;
+
+/// The members of a test.
+#[derive(Clone, Debug)]
+pub(super) struct LocalFleet {
+    store: Store,
+    all: Arc<Mutex<BTreeMap<String, (Worker, CancellationToken)>>>,
+    there: Arc<watch::Sender<Vec<Member>>>,
+    /// What each task was, and whose.
+    pub(super) tasks: Arc<Mutex<Vec<(String, Value)>>>,
+    named: Arc<AtomicU64>,
+}
+
+impl LocalFleet {
+    /// Nobody yet, of those who share the work on `store`.
+    pub(super) fn new(store: Store) -> Self {
+        Self {
+            store,
+            all: Arc::default(),
+            there: Arc::new(watch::channel(Vec::new()).0),
+            tasks: Arc::default(),
+            named: Arc::default(),
+        }
+    }
+
+    /// Another process comes; its id.
+    pub(super) fn join(&self) -> String {
+        let id = format!("m{:03}", self.named.fetch_add(1, Ordering::Relaxed));
+        let worker = Worker::new(&self.store, Arc::new(TestBuilds));
+        self.all.lock().unwrap().insert(id.clone(), (worker, CancellationToken::new()));
+        self.tell();
+        id
+    }
+
+    /// A process dies: its tasks are lost, and what it had taken with them.
+    pub(super) fn kill(&self, id: &str) {
+        if let Some((_, dead)) = self.all.lock().unwrap().remove(id) {
+            dead.cancel();
+        }
+        self.tell();
+    }
+
+    /// Those that are there.
+    pub(super) fn ids(&self) -> Vec<String> {
+        self.all.lock().unwrap().keys().cloned().collect()
+    }
+
+    fn tell(&self) {
+        let members =
+            self.all.lock().unwrap().keys().map(|id| Member { id: id.clone(), ..Member::default() }).collect();
+        self.there.send_replace(members);
+    }
+
+    fn task(&self, task: &Task, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Bytes, Lost>> {
+        let member = task.member.clone();
+        let lost = move |reason: String| Lost { member: member.clone(), reason };
+        let Some((worker, dead)) = self.all.lock().unwrap().get(&task.member).cloned() else {
+            return stream::once(std::future::ready(Err(lost("there is no such member".into())))).boxed();
+        };
+        let head = head(&task.what);
+        self.tasks.lock().unwrap().push((task.member.clone(), head));
+        let (after, killed) = (lost.clone(), lost("killed".into()));
+        let said = worker.work(task.what.clone(), orders).map(move |said| said.map_err(&after));
+        let dies = async move {
+            dead.cancelled().await;
+            Err(killed)
+        };
+        // Words that were said before may arrive or not.
+        stream::select(said.map(Some), dies.into_stream().map(Some))
+            .take_while(|said| std::future::ready(said.is_some()))
+            .filter_map(std::future::ready)
+            .boxed()
+    }
+}
+
+impl Fleet for LocalFleet {
+    fn members(&self) -> watch::Receiver<Vec<Member>> {
+        self.there.subscribe()
+    }
+
+    fn start(&self, _name: &str, tasks: Vec<Task>) -> Job {
+        let (orders, mut ordered) = mpsc::unbounded_channel::<Bytes>();
+        let mut each = Vec::new();
+        let (said, says) = mpsc::channel::<Result<Said, Lost>>(1);
+        for (number, task) in tasks.iter().enumerate() {
+            let (order, own) = mpsc::unbounded_channel();
+            each.push(order);
+            let own = stream::unfold(own, async |mut own| Some((own.recv().await?, own))).boxed();
+            let (mut words, said) = (self.task(task, own), said.clone());
+            let worker = self.all.lock().unwrap().get(&task.member).cloned();
+            tokio::spawn(async move {
+                let _alive = worker;
+                loop {
+                    let word = tokio::select! {
+                        word = words.next() => word,
+                        () = said.closed() => return,
+                    };
+                    match word {
+                        Some(Ok(what)) => {
+                            // The last of its words is that its files are durable.
+                            let last = head(&what)["word"] == "files";
+                            if said.send(Ok(Said { task: number, what })).await.is_err() || last {
+                                return;
+                            }
+                        }
+                        Some(Err(lost)) => return drop(said.send(Err(lost)).await),
+                        None => return,
+                    }
+                }
+            });
+        }
+        tokio::spawn(async move {
+            while let Some(order) = ordered.recv().await {
+                each.iter().for_each(|own| drop(own.send(order.clone())));
+            }
+        });
+        Job { said: stream::unfold(says, async |mut says| Some((says.recv().await?, says))).boxed(), orders }
+    }
+}
+
+/// The head of a frame.
+fn head(frame: &[u8]) -> Value {
+    let length = u32::from_le_bytes(frame[..4].try_into().unwrap()) as usize;
+    serde_json::from_slice(&frame[4..4 + length]).unwrap()
+}
