@@ -118,6 +118,11 @@ impl Default for Pace {
 }
 
 impl Pace {
+    /// How long the engine waits for an answer to a ping, one of which goes with each beat.
+    pub(crate) fn pong(&self) -> Duration {
+        self.member.saturating_sub(self.beat)
+    }
+
     /// How long this process waits for a silent leader now.
     pub(crate) fn patience(&self) -> Duration {
         self.leader + self.jitter.mul_f64(rand::random::<f64>())

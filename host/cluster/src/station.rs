@@ -157,7 +157,12 @@ async fn listen_at(listener: TcpListener, shared: Arc<Shared>, closed: Cancellat
     let gate = Gate::new("the port of the fleet", "the limit of open files", CROWD, 1);
     let (tasks, links) = mpsc::channel(WAITING);
     let mut served = JoinSet::new();
-    served.spawn(owner::of_same(engine::serve(shared.worker.clone(), shared.token.clone(), links)));
+    served.spawn(owner::of_same(engine::serve(
+        shared.worker.clone(),
+        shared.token.clone(),
+        shared.transport.pace,
+        links,
+    )));
     loop {
         let (stream, from, admitted) = tokio::select! {
             accepted = gate.accept(&listener) => accepted,

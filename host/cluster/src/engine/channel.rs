@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, transport::Endpoint};
 use tower::{ServiceExt as _, service_fn};
 
-use super::PROOF;
+use super::{PROOF, bounded::bounded};
 use crate::{
     link::{Link, Transport},
     settings::Token,
@@ -38,8 +38,7 @@ use crate::{
 
 /// A member that does not take a connection, or a call, within this time is lost.
 const CALL: Duration = Duration::from_secs(4);
-const PING: Duration = Duration::from_secs(1);
-const PONG: Duration = Duration::from_secs(4);
+/// Bytes under way of one task, and of one member.
 const WINDOW: u32 = 4 << 20;
 const WINDOWS: u32 = 16 << 20;
 
@@ -98,8 +97,8 @@ impl Route {
             .map_err(wrong)?
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOWS)
-            .http2_keep_alive_interval(PING)
-            .keep_alive_timeout(PONG)
+            .http2_keep_alive_interval(transport.pace.beat)
+            .keep_alive_timeout(transport.pace.pong())
             .keep_alive_while_idle(true);
         let (address, transport) = (address.clone(), transport.clone());
         let dial = service_fn(move |_: Uri| {
@@ -111,7 +110,7 @@ impl Route {
             request.headers_mut().insert(PROOF, proof.clone());
             request
         });
-        Ok(Self::There(BoxCloneSyncChannel::new(channel)))
+        Ok(Self::There(BoxCloneSyncChannel::new(channel.map_response(bounded))))
     }
 
     fn client(&self) -> Box<dyn WorkerChannel> {

@@ -1,6 +1,6 @@
 //! How this process is reached by the engine of a leader.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use datafusion::{
     common::{Result, plan_err},
@@ -23,11 +23,11 @@ use super::{
     MESSAGE, PROOF,
     task::{Doer, TaskCodec, TaskExec},
 };
-use crate::{link::Link, settings::Token};
+use crate::{
+    link::Link,
+    settings::{Pace, Token},
+};
 
-/// A caller that does not answer within both together is gone, and so are the tasks that it started.
-const PING: Duration = Duration::from_secs(1);
-const PONG: Duration = Duration::from_secs(4);
 /// Bytes under way of one task, and of one caller.
 const WINDOW: u32 = 4 << 20;
 const WINDOWS: u32 = 16 << 20;
@@ -59,8 +59,9 @@ fn tasks_only(event: WorkerPlanRewriteEvent<'_>) -> Result<WorkerPlanRewriteEven
     Ok(WorkerPlanRewriteEventResponse::new(event.plan))
 }
 
-/// Serves the engine on connections that come from `links`, until there are no more.
-pub(crate) async fn serve(worker: Worker, token: Token, mut links: mpsc::Receiver<Link>) {
+/// Serves the engine on connections that come from `links`, until there are no more. A caller that falls silent is gone, and so are
+/// the tasks that it started.
+pub(crate) async fn serve(worker: Worker, token: Token, pace: Pace, mut links: mpsc::Receiver<Link>) {
     let known = move |request: Request<()>| {
         let proof = request.metadata().get(PROOF).map(|proof| proof.as_bytes().to_vec());
         if proof.is_some_and(|proof| token.is(&proof)) {
@@ -74,8 +75,8 @@ pub(crate) async fn serve(worker: Worker, token: Token, mut links: mpsc::Receive
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOWS)
         .max_concurrent_streams(CALLS)
-        .http2_keepalive_interval(Some(PING))
-        .http2_keepalive_timeout(Some(PONG))
+        .http2_keepalive_interval(Some(pace.beat))
+        .http2_keepalive_timeout(Some(pace.pong()))
         .http2_max_header_list_size(16 << 10);
     let incoming = stream::poll_fn(move |context| links.poll_recv(context).map(|link| link.map(Ok::<_, io::Error>)));
     let service = InterceptedService::new(service, known);

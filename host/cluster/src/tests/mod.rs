@@ -1,10 +1,12 @@
 //! Stations that meet over loopback, and what they must not do.
 
 mod attending;
+mod cuts;
 mod hostile;
 mod jobs;
 mod membership;
 mod processes;
+mod taking_over;
 mod tls;
 
 use std::{
