@@ -16,7 +16,7 @@ const OWNED: [(&str, &[&str]); 7] = [
     ("wasmtime", &["plugin"]),
     ("zeromq", &["wire"]),
     ("object_store", &["repo"]),
-    ("datafusion", &["arithmetic", "node", "sql"]),
+    ("datafusion", &["arithmetic", "cluster", "node", "sql"]),
     ("anyhow", &["cli"]),
     ("landlock", &["cli"]),
 ];

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rustls::ServerConfig;
+use rustls::{ServerConfig, server::WebPkiClientVerifier};
 use spout_base::error::{Coded, Kind};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::pem;
+use super::{pem, trust};
 
 /// A handshake has to be over within this time.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -62,6 +62,24 @@ impl Identity {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = versions.and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, secret));
+        config.map(|config| Self(Arc::new(config))).map_err(|error| wrong(chain, error.to_string()))
+    }
+
+    /// The same for a listener whose callers have to show a certificate too, which an authority in the PEM file `ca` vouches for.
+    ///
+    /// # Errors
+    /// A file that cannot be used.
+    pub fn mutual(chain: &Path, key: &Path, ca: &Path) -> Result<Self, IdentityError> {
+        let wrong = |path: &Path, why: String| IdentityError { path: path.to_owned(), why };
+        let certificates = pem::certificates(chain).map_err(|why| wrong(chain, why))?;
+        let secret = pem::key(key).map_err(|why| wrong(key, why))?;
+        let roots = trust::authorities(ca).map_err(|why| wrong(ca, why))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let callers = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+        let callers = callers.map_err(|error| wrong(ca, error.to_string()))?;
+        let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = versions
+            .and_then(|builder| builder.with_client_cert_verifier(callers).with_single_cert(certificates, secret));
         config.map(|config| Self(Arc::new(config))).map_err(|error| wrong(chain, error.to_string()))
     }
 

@@ -83,7 +83,7 @@ fn system() -> Result<Arc<RootCertStore>, String> {
     Ok(Arc::clone(&SYSTEM))
 }
 
-fn authorities(path: &Path) -> Result<Arc<RootCertStore>, String> {
+pub(super) fn authorities(path: &Path) -> Result<Arc<RootCertStore>, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;

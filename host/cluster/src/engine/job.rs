@@ -1,0 +1,252 @@
+//! A job: planned by the engine, followed until all its tasks are over or one is lost.
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    sync::{Arc, LazyLock},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::{
+    catalog::Session,
+    common::{DFSchema, Result, exec_datafusion_err, exec_err},
+    error::DataFusionError,
+    execution::{SendableRecordBatchStream, SessionStateBuilder, context::QueryPlanner, runtime_env::RuntimeEnv},
+    logical_expr::{EmptyRelation, LogicalPlan},
+    physical_plan::{ExecutionPlan, coalesce_partitions::CoalescePartitionsExec},
+    prelude::SessionConfig,
+};
+use datafusion_distributed::{
+    ChannelResolver, DistributedExt as _, NetworkCoalesceExec, RouteTasksEvent, RouteTasksEventResponse,
+    SessionStateBuilderExt as _, WorkUnitFeed, WorkerChannel,
+};
+use futures::{StreamExt as _, stream};
+use spout_base::{error::chain, owner};
+use spout_pipeline::{Job, Lost, Said, Task};
+use tokio::{
+    sync::mpsc,
+    task::{AbortHandle, JoinHandle},
+};
+use url::Url;
+
+use super::{
+    AHEAD, LARGEST, Peer,
+    channel::Busy,
+    task::{Feeds, Row, TaskCodec, TaskExec, Unit},
+};
+
+/// Words that wait for whoever reads [`Job::said`].
+const WORDS: usize = 16;
+
+/// Memory and files of the leader's part of jobs; they need neither.
+static RUNTIME: LazyLock<Arc<RuntimeEnv>> = LazyLock::new(Arc::default);
+
+/// Starts `tasks`; `peers` are the members by their ids.
+pub(crate) fn start(name: &str, tasks: Vec<Task>, peers: &BTreeMap<String, Arc<Peer>>) -> Job {
+    let (orders, incoming) = mpsc::unbounded_channel();
+    let (words, said) = mpsc::channel(WORDS);
+    let plan = Plan::new(name, tasks, peers);
+    let follow = owner::spawn(async move {
+        let end = match plan {
+            Ok(plan) => plan.follow(incoming, &words).await,
+            Err(lost) => Err(lost),
+        };
+        match end {
+            Ok(()) => drop(words.send(Event::Over).await),
+            Err(lost) => drop(words.send(Event::Lost(lost)).await),
+        }
+    });
+    let said = stream::unfold(Some((said, Ends(follow.abort_handle()))), |state| async {
+        let (mut said, ends) = state?;
+        match said.recv().await {
+            Some(Event::Said(said_now)) => Some((Ok(said_now), Some((said, ends)))),
+            Some(Event::Lost(lost)) => Some((Err(lost), None)),
+            Some(Event::Over) => None,
+            None => {
+                Some((Err(Lost { member: "the leader".into(), reason: "following the job panicked".into() }), None))
+            }
+        }
+    });
+    Job { said: said.boxed(), orders }
+}
+
+enum Event {
+    Said(Said),
+    Lost(Lost),
+    Over,
+}
+
+/// Ends a task of the runtime with itself.
+struct Ends(AbortHandle);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Ends {
+    fn of<T>(task: &JoinHandle<T>) -> Self {
+        Self(task.abort_handle())
+    }
+}
+
+/// What is to run where.
+struct Plan {
+    name: String,
+    /// Of each task its member and what it is; the idle one, if there is one, is the last and has nothing.
+    tasks: Vec<(Arc<Peer>, Option<Bytes>)>,
+    busy: Vec<Busy>,
+}
+
+impl Plan {
+    fn new(name: &str, tasks: Vec<Task>, peers: &BTreeMap<String, Arc<Peer>>) -> Result<Self, Lost> {
+        let mut planned = Vec::with_capacity(tasks.len() + 1);
+        for Task { member, what } in tasks {
+            let lost = |reason: String| Lost { member: member.clone(), reason };
+            let peer = peers.get(&member).ok_or_else(|| lost("it is no member any more".to_owned()))?;
+            if what.len() > LARGEST {
+                return Err(lost(format!("its task has {} bytes; {LARGEST} are the most", what.len())));
+            }
+            planned.push((Arc::clone(peer), Some(what)));
+        }
+        if let [(only, _)] = planned.as_slice() {
+            let idle = (Arc::clone(only), None);
+            planned.push(idle);
+        }
+        let busy = planned.iter().map(|(peer, _)| peer.busy()).collect();
+        Ok(Self { name: name.to_owned(), tasks: planned, busy })
+    }
+
+    /// Starts the tasks, hands on what they say, and is over when they are.
+    async fn follow(self, orders: mpsc::UnboundedReceiver<Bytes>, words: &mpsc::Sender<Event>) -> Result<(), Lost> {
+        if self.tasks.is_empty() {
+            return Ok(());
+        }
+        let (feeds, _fan) = self.feeds(orders);
+        let mut rows = self.execute(feeds).await.map_err(|error| self.lost(&error))?;
+        let mut over = vec![false; self.tasks.len()];
+        while let Some(batch) = rows.next().await {
+            for row in batch.and_then(|batch| Row::read(&batch)).map_err(|error| self.lost(&error))? {
+                match row {
+                    Row::Said { task, what } => {
+                        self.member(task)?;
+                        // Nobody listens only once this is about to be aborted.
+                        drop(words.send(Event::Said(Said { task, what })).await);
+                    }
+                    Row::Over { task } => {
+                        self.member(task)?;
+                        over.iter_mut().skip(task).take(1).for_each(|over| *over = true);
+                    }
+                    Row::Failed { task, why } => return Err(Lost { member: self.member(task)?, reason: why }),
+                }
+            }
+            if over.iter().all(|over| *over) {
+                tracing::debug!(job = self.name, tasks = self.busy.len(), "all tasks of a job are over");
+                return Ok(());
+            }
+        }
+        let first = over.iter().position(|over| !over).unwrap_or_default();
+        Err(Lost { member: self.member(first)?, reason: "its task ended before it was over".to_owned() })
+    }
+
+    /// The member of a task.
+    fn member(&self, task: usize) -> Result<String, Lost> {
+        let member = self.tasks.get(task).map(|(peer, _)| peer.id.clone());
+        let unknown = || Lost { member: "a member".into(), reason: format!("it speaks of task {task}, which is none") };
+        member.ok_or_else(unknown)
+    }
+
+    /// What each task is told: what it is, then orders. What passes orders on ends with the second part of the answer.
+    fn feeds(&self, mut orders: mpsc::UnboundedReceiver<Bytes>) -> (Feeds, Ends) {
+        let (mut feeds, mut tellers) = (Vec::with_capacity(self.tasks.len()), Vec::with_capacity(self.tasks.len()));
+        for (at, (_, what)) in self.tasks.iter().enumerate() {
+            let at = u32::try_from(at).unwrap_or(u32::MAX);
+            let first = what.as_ref().map_or_else(|| Unit::idle(at), |what| Unit::task(at, what.clone()));
+            let (teller, mut told) = mpsc::unbounded_channel();
+            let told = stream::poll_fn(move |context| told.poll_recv(context));
+            feeds.push(stream::once(async move { first }).chain(told).boxed());
+            tellers.push(teller);
+        }
+        let fan = owner::spawn(async move {
+            while let Some(order) = orders.recv().await {
+                for teller in &tellers {
+                    // A task that is over takes no orders.
+                    drop(teller.send(Unit::order(order.clone())));
+                }
+            }
+        });
+        (Feeds::new(feeds), Ends::of(&fan))
+    }
+
+    /// Has the engine plan the job, and starts it.
+    async fn execute(&self, feeds: Feeds) -> Result<SendableRecordBatchStream> {
+        let leaf: Arc<dyn ExecutionPlan> = Arc::new(TaskExec::new(WorkUnitFeed::new(feeds)));
+        let stage = NetworkCoalesceExec::try_new(leaf, self.tasks.len(), 1)?;
+        let job: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(Arc::new(stage)));
+
+        let peers: Vec<Arc<Peer>> = self.tasks.iter().map(|(peer, _)| Arc::clone(peer)).collect();
+        let urls = (0..peers.len()).map(|at| Url::parse(&format!("spout:/{at}")).map_err(external));
+        let urls = urls.collect::<Result<Vec<_>>>()?;
+        let route = move |_: RouteTasksEvent<'_>| Some(Ok(RouteTasksEventResponse::new(urls.clone())));
+        let mut config = SessionConfig::new();
+        config.set_distributed_user_codec(TaskCodec);
+        config.set_distributed_channel_resolver(Routes(peers));
+        config.set_distributed_route_tasks_handler(route);
+        config.set_distributed_work_unit_feed(TaskExec::feed);
+        config.set_distributed_compression(None)?;
+        config.set_distributed_worker_connection_buffer_budget_bytes(AHEAD)?;
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(Arc::clone(&RUNTIME))
+            .with_query_planner(Arc::new(Planned(job)))
+            .with_distributed_planner()
+            .build();
+        let nothing = EmptyRelation { produce_one_row: false, schema: Arc::new(DFSchema::empty()) };
+        let plan = state.query_planner().create_physical_plan(&LogicalPlan::EmptyRelation(nothing), &state).await?;
+        plan.execute(0, state.task_ctx())
+    }
+
+    /// Whom `error` is about.
+    fn lost(&self, error: &DataFusionError) -> Lost {
+        let mut next: Option<&(dyn Error + 'static)> = Some(error);
+        while let Some(cause) = next {
+            if let Some(lost) = cause.downcast_ref::<Lost>() {
+                return lost.clone();
+            }
+            next = cause.source();
+        }
+        Lost { member: "the leader".into(), reason: format!("the job {:?} cannot go on: {}", self.name, chain(error)) }
+    }
+}
+
+fn external(error: impl Error + Send + Sync + 'static) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// The plan of a job is made by hand; the engine makes its stages of it.
+#[derive(Debug)]
+struct Planned(Arc<dyn ExecutionPlan>);
+
+#[async_trait]
+impl QueryPlanner for Planned {
+    async fn create_physical_plan(&self, _: &LogicalPlan, _: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::clone(&self.0))
+    }
+}
+
+/// The ways to the members of each task; a task's URL is its number.
+struct Routes(Vec<Arc<Peer>>);
+
+#[async_trait]
+impl ChannelResolver for Routes {
+    async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
+        let at = url.path().trim_start_matches('/').parse::<usize>();
+        let at = at.map_err(|error| exec_datafusion_err!("{url} is no task: {error}"))?;
+        match self.0.get(at) {
+            Some(peer) => Ok(peer.channel()),
+            None => exec_err!("{url} is no task of this job"),
+        }
+    }
+}

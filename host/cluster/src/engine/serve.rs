@@ -1,0 +1,92 @@
+//! How this process is reached by the engine of a leader.
+
+use std::{io, sync::Arc};
+
+use datafusion::{
+    common::{Result, plan_err},
+    error::DataFusionError,
+    execution::{SessionState, SessionStateBuilder},
+};
+use datafusion_distributed::{
+    DistributedExt as _, Worker, WorkerPlanRewriteEvent, WorkerPlanRewriteEventResponse, WorkerQueryContext,
+};
+use futures::stream;
+use spout_pipeline::Works;
+use tokio::sync::mpsc;
+use tonic::{
+    Request, Status,
+    service::interceptor::InterceptedService,
+    transport::{Server, server::Connected},
+};
+
+use super::{
+    MESSAGE, PROOF,
+    task::{Doer, TaskCodec, TaskExec},
+};
+use crate::{
+    link::Link,
+    settings::{Pace, Token},
+};
+
+/// Bytes under way of one task, and of one caller.
+const WINDOW: u32 = 4 << 20;
+const WINDOWS: u32 = 16 << 20;
+/// Calls of one caller at once: two for each task.
+const CALLS: u32 = 4096;
+
+/// What does the engine's tasks in this process.
+pub(crate) fn worker(works: Arc<dyn Works>, version: &str) -> Worker {
+    let session = move |context: WorkerQueryContext| {
+        let works = Arc::clone(&works);
+        async move { Ok::<SessionState, DataFusionError>(session(context.builder, works)) }
+    };
+    Worker::from_session_builder(session).with_version(version.to_owned())
+}
+
+fn session(mut builder: SessionStateBuilder, works: Arc<dyn Works>) -> SessionState {
+    let config = builder.config().get_or_insert_default();
+    config.set_extension(Arc::new(Doer(works)));
+    config.set_distributed_user_codec(TaskCodec);
+    config.set_distributed_worker_plan_rewrite_handler(tasks_only);
+    builder.build()
+}
+
+/// Plans can read files and more; of a leader only tasks are taken.
+fn tasks_only(event: WorkerPlanRewriteEvent<'_>) -> Result<WorkerPlanRewriteEventResponse> {
+    if event.plan.downcast_ref::<TaskExec>().is_none() {
+        return plan_err!("{} is no task of a pipeline", event.plan.name());
+    }
+    Ok(WorkerPlanRewriteEventResponse::new(event.plan))
+}
+
+/// Serves the engine on connections that come from `links`, until there are no more. A caller that falls silent is gone, and so are
+/// the tasks that it started.
+pub(crate) async fn serve(worker: Worker, token: Token, pace: Pace, mut links: mpsc::Receiver<Link>) {
+    let known = move |request: Request<()>| {
+        let proof = request.metadata().get(PROOF).map(|proof| proof.as_bytes().to_vec());
+        if proof.is_some_and(|proof| token.is(&proof)) {
+            Ok(request)
+        } else {
+            Err(Status::unauthenticated("the token is another one"))
+        }
+    };
+    let service = worker.into_worker_server().max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE);
+    let mut server = Server::builder()
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOWS)
+        .max_concurrent_streams(CALLS)
+        .http2_keepalive_interval(Some(pace.beat))
+        .http2_keepalive_timeout(Some(pace.pong()))
+        .http2_max_header_list_size(16 << 10);
+    let incoming = stream::poll_fn(move |context| links.poll_recv(context).map(|link| link.map(Ok::<_, io::Error>)));
+    let service = InterceptedService::new(service, known);
+    if let Err(error) = server.add_service(service).serve_with_incoming(incoming).await {
+        tracing::error!(%error, "the port of the fleet is no longer served");
+    }
+}
+
+impl Connected for Link {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}

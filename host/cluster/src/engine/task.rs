@@ -1,0 +1,292 @@
+//! The leaf of a job's plan. What a task is comes to it through the engine's feed of work units, and so do orders; what it says is
+//! its rows.
+
+use std::{
+    fmt,
+    future::ready,
+    panic::AssertUnwindSafe,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
+
+use arrow::{
+    array::{ArrayRef, BinaryArray, RecordBatch, UInt8Array, UInt32Array, cast::AsArray as _},
+    datatypes::{DataType, Field, Schema, SchemaRef, UInt8Type, UInt32Type},
+};
+use bytes::Bytes;
+use datafusion::{
+    common::{Result, exec_err, internal_err, tree_node::TreeNodeRecursion},
+    error::DataFusionError,
+    execution::{SendableRecordBatchStream, TaskContext},
+    physical_expr::{EquivalenceProperties, PhysicalExpr},
+    physical_plan::{
+        DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+        execution_plan::{Boundedness, EmissionType},
+        stream::RecordBatchStreamAdapter,
+    },
+};
+use datafusion_distributed::{WorkUnitFeed, WorkUnitFeedProto, WorkUnitFeedProvider};
+use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream, stream::BoxStream};
+use prost::Message;
+use spout_pipeline::Works;
+
+use super::LARGEST;
+
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        Field::new("task", DataType::UInt32, false),
+        Field::new("kind", DataType::UInt8, false),
+        Field::new("what", DataType::Binary, false),
+    ]))
+});
+
+/// What the leader tells a task.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct Unit {
+    #[prost(uint32, tag = "1")]
+    kind: u32,
+    #[prost(uint32, tag = "2")]
+    task: u32,
+    #[prost(bytes = "bytes", tag = "3")]
+    what: Bytes,
+}
+
+const TASK: u32 = 1;
+/// Nothing to do: the engine runs a plan of one task in the process that planned it, so such a task gets company.
+const IDLE: u32 = 2;
+const ORDER: u32 = 3;
+
+impl Unit {
+    pub(super) fn task(task: u32, what: Bytes) -> Self {
+        Self { kind: TASK, task, what }
+    }
+
+    pub(super) fn idle(task: u32) -> Self {
+        Self { kind: IDLE, task, what: Bytes::new() }
+    }
+
+    pub(super) fn order(what: Bytes) -> Self {
+        Self { kind: ORDER, task: 0, what }
+    }
+}
+
+/// What a task tells the leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Row {
+    /// Its word.
+    Said { task: usize, what: Bytes },
+    /// It is over.
+    Over { task: usize },
+    /// It failed, and says why.
+    Failed { task: usize, why: String },
+}
+
+const SAID: u8 = 1;
+const OVER: u8 = 2;
+const FAILED: u8 = 3;
+
+impl Row {
+    fn batch(task: u32, kind: u8, what: &[u8]) -> Result<RecordBatch> {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(UInt32Array::from_value(task, 1)),
+            Arc::new(UInt8Array::from_value(kind, 1)),
+            Arc::new(BinaryArray::from(vec![what])),
+        ];
+        Ok(RecordBatch::try_new(Arc::clone(&SCHEMA), columns)?)
+    }
+
+    /// The rows of a batch, which may come from a process that is not as it should be.
+    pub(super) fn read(batch: &RecordBatch) -> Result<Vec<Self>> {
+        if batch.schema_ref().fields() != SCHEMA.fields() {
+            return exec_err!("rows of another shape");
+        }
+        let (tasks, kinds) =
+            (batch.column(0).as_primitive::<UInt32Type>(), batch.column(1).as_primitive::<UInt8Type>());
+        let rows = tasks.values().iter().zip(kinds.values()).zip(batch.column(2).as_binary::<i32>());
+        rows.map(|((task, kind), what)| {
+            let (task, what) = (*task as usize, what.unwrap_or_default());
+            match *kind {
+                SAID => Ok(Self::Said { task, what: Bytes::copy_from_slice(what) }),
+                OVER => Ok(Self::Over { task }),
+                FAILED => Ok(Self::Failed { task, why: String::from_utf8_lossy(what).into_owned() }),
+                other => exec_err!("a row of the unknown kind {other}"),
+            }
+        })
+        .collect()
+    }
+}
+
+/// The units of each task; each is asked for once.
+#[derive(Clone)]
+pub(super) struct Feeds(Arc<Vec<Mutex<Option<BoxStream<'static, Unit>>>>>);
+
+impl Feeds {
+    pub(super) fn new(feeds: Vec<BoxStream<'static, Unit>>) -> Self {
+        Self(Arc::new(feeds.into_iter().map(|feed| Mutex::new(Some(feed))).collect()))
+    }
+}
+
+impl fmt::Debug for Feeds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Feeds").field(&self.0.len()).finish()
+    }
+}
+
+impl WorkUnitFeedProvider for Feeds {
+    type WorkUnit = Unit;
+
+    fn feed(&self, task: usize, _context: Arc<TaskContext>) -> Result<BoxStream<'static, Result<Unit>>> {
+        let feed = self.0.get(task).and_then(|feed| feed.lock().unwrap_or_else(PoisonError::into_inner).take());
+        match feed {
+            Some(feed) => Ok(feed.map(Ok).boxed()),
+            None => internal_err!("the units of task {task} are asked for twice"),
+        }
+    }
+}
+
+/// Who does tasks in this process, as a session carries it.
+#[derive(Debug)]
+pub(super) struct Doer(pub(super) Arc<dyn Works>);
+
+/// The leaf: a task in the process that it is sent to.
+#[derive(Debug)]
+pub(super) struct TaskExec {
+    feed: WorkUnitFeed<Feeds>,
+    properties: Arc<PlanProperties>,
+}
+
+impl TaskExec {
+    pub(super) fn new(feed: WorkUnitFeed<Feeds>) -> Self {
+        let equivalence = EquivalenceProperties::new(Arc::clone(&SCHEMA));
+        let one = Partitioning::UnknownPartitioning(1);
+        let unbounded = Boundedness::Unbounded { requires_infinite_memory: false };
+        let properties = PlanProperties::new(equivalence, one, EmissionType::Incremental, unbounded);
+        Self { feed, properties: Arc::new(properties) }
+    }
+
+    /// Where the engine finds the units of a leaf.
+    pub(super) fn feed(&self) -> Option<&WorkUnitFeed<Feeds>> {
+        Some(&self.feed)
+    }
+}
+
+impl DisplayAs for TaskExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TaskExec")
+    }
+}
+
+impl ExecutionPlan for TaskExec {
+    fn name(&self) -> &'static str {
+        "TaskExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let Some(doer) = context.session_config().get_extension::<Doer>() else {
+            return internal_err!("nobody does tasks here");
+        };
+        let units = self.feed.feed(partition, context)?;
+        let rows = stream::once(rows(Arc::clone(&doer.0), units)).flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&SCHEMA), rows)))
+    }
+}
+
+/// What a task is comes first, then orders.
+async fn rows(
+    works: Arc<dyn Works>,
+    mut units: BoxStream<'static, Result<Unit>>,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    let first = match units.next().await {
+        Some(Ok(first)) => first,
+        Some(Err(error)) => return stream::once(async { Err(error) }).boxed(),
+        None => return stream::empty().boxed(),
+    };
+    let (task, kind, what) = (first.task, first.kind, first.what);
+    match kind {
+        TASK => {
+            // After an error the connection is gone, and the task ends with it.
+            let orders = units.take_while(|unit| ready(unit.is_ok()));
+            let orders =
+                orders.filter_map(|unit| ready(unit.ok().filter(|unit| unit.kind == ORDER).map(|unit| unit.what)));
+            let orders = orders.boxed();
+            let said = works.work(what, orders);
+            words(task, said).boxed()
+        }
+        IDLE => stream::once(async move { Row::batch(task, OVER, &[]) }).boxed(),
+        other => stream::once(async move { exec_err!("a task of the unknown kind {other}") }).boxed(),
+    }
+}
+
+/// What a task says, and how it ends. A panic is an error of the task, not of the process.
+fn words(
+    task: u32,
+    said: BoxStream<'static, Result<Bytes, String>>,
+) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+    stream::unfold(Some(said), move |said| async move {
+        let mut said = said?;
+        let next = AssertUnwindSafe(said.next()).catch_unwind().await;
+        let (row, said) = match next {
+            Ok(Some(Ok(word))) if word.len() > LARGEST => {
+                let why = format!("it said a word of {} bytes; {LARGEST} are the most", word.len());
+                (Row::batch(task, FAILED, why.as_bytes()), None)
+            }
+            Ok(Some(Ok(word))) => (Row::batch(task, SAID, &word), Some(said)),
+            Ok(Some(Err(why))) => (Row::batch(task, FAILED, why.as_bytes()), None),
+            Ok(None) => (Row::batch(task, OVER, &[]), None),
+            Err(_) => (Row::batch(task, FAILED, b"it panicked; the log of that process says where"), None),
+        };
+        Some((row, said))
+    })
+}
+
+/// How the leaf travels.
+#[derive(Debug)]
+pub(super) struct TaskCodec;
+
+impl PhysicalExtensionCodec for TaskCodec {
+    fn try_decode(
+        &self,
+        bytes: &[u8],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        _: &TaskContext,
+        _: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if !inputs.is_empty() {
+            return internal_err!("a task has no inputs");
+        }
+        let feed = WorkUnitFeedProto::decode(bytes).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(Arc::new(TaskExec::new(WorkUnitFeed::from_proto(feed)?)))
+    }
+
+    fn try_encode(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        bytes: &mut Vec<u8>,
+        _: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<()> {
+        let Some(feed) = node.downcast_ref::<TaskExec>().and_then(TaskExec::feed) else {
+            return internal_err!("{} does not travel", node.name());
+        };
+        bytes.extend(feed.to_proto().encode_to_vec());
+        Ok(())
+    }
+}
