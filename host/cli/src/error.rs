@@ -18,6 +18,15 @@ pub(super) enum Error {
         /// What is wrong, and what to do.
         what: String,
     },
+    /// A process of a cluster has to show that it is one.
+    #[cfg(feature = "cluster")]
+    #[error(
+        "the processes of a cluster know each other by a token; make one with `openssl rand -hex 32 > token`, and name the file with --join-token, or set {variable}"
+    )]
+    NoToken {
+        /// The variable.
+        variable: &'static str,
+    },
     /// No such code.
     #[error("there is no error code `{code}`; {advice}")]
     UnknownCode {
@@ -231,6 +240,8 @@ pub(super) enum Error {
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
+            #[cfg(feature = "cluster")]
+            Self::NoToken { .. } => Kind::Spec,
             Self::Usage { .. } | Self::UnknownCode { .. } | Self::NoProject { .. } => Kind::Spec,
             Self::Terminal { .. } | Self::OutputFormat { .. } => Kind::Spec,
             Self::NotAFile { .. } | Self::Token { .. } | Self::HardenedCommand { .. } | Self::HardenedServer => {
@@ -285,6 +296,8 @@ impl Coded for Error {
             Self::Unwell { .. } => "E0926",
             Self::Exists { .. } => "E0927",
             Self::NoScreen => "E0928",
+            #[cfg(feature = "cluster")]
+            Self::NoToken { .. } => "E0985",
         }
     }
 }

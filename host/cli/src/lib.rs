@@ -12,6 +12,8 @@ mod busy;
 mod cells;
 mod changes;
 mod check;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod commit;
 mod compact;
 mod completions;
@@ -136,6 +138,8 @@ struct Cli {
 enum Verb {
     Run(run::Run),
     Serve(serve::Serve),
+    #[cfg(feature = "cluster")]
+    Worker(cluster::Worker),
     Check(check::Check),
     Test(test::Test),
     DryRun(dry_run::DryRun),
@@ -189,6 +193,8 @@ impl Verb {
         match self {
             Self::Run(_) => Some("`spout run`"),
             Self::Serve(_) => Some("`spout serve`"),
+            #[cfg(feature = "cluster")]
+            Self::Worker(_) => Some("`spout worker`"),
             Self::Check(_) => Some("`spout check`"),
             Self::Test(_) => Some("`spout test`"),
             Self::DryRun(_) => Some("`spout dry-run`"),
@@ -220,6 +226,8 @@ pub fn main() -> ExitCode {
         match (cli.global.verbose, &cli.verb) {
             (true, _) => Volume::Verbose,
             (false, Verb::Run(_) | Verb::Serve(_)) => Volume::Normal,
+            #[cfg(feature = "cluster")]
+            (false, Verb::Worker(_)) => Volume::Normal,
             (false, _) => Volume::Quiet,
         },
     );
@@ -282,6 +290,8 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.verb {
         Verb::Run(verb) => verb.run(global, printer).await,
         Verb::Serve(verb) => verb.run(global, printer).await,
+        #[cfg(feature = "cluster")]
+        Verb::Worker(verb) => Box::pin(verb.run(global, printer)).await,
         Verb::Check(verb) => verb.run(global, printer).await,
         Verb::Test(verb) => Box::pin(verb.run(global, printer)).await,
         Verb::DryRun(verb) => Box::pin(verb.run(global, printer)).await,

@@ -127,6 +127,10 @@ fn coded<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a dyn Cod
     fn of<'a, E: Coded>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a dyn Coded> {
         cause.downcast_ref::<E>().map(|error| error as &dyn Coded)
     }
+    #[cfg(feature = "cluster")]
+    if let Some(error) = of::<spout_cluster::Error>(cause) {
+        return Some(error);
+    }
     of::<error::Error>(cause)
         .or_else(|| of::<spout_api::Error>(cause))
         .or_else(|| of::<spout_server::Error>(cause))

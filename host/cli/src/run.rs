@@ -28,6 +28,8 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
+#[cfg(feature = "cluster")]
+use super::cluster;
 use super::{
     Global, dead_letter,
     error::Error,
@@ -95,6 +97,9 @@ pub(super) struct Run {
     harden: bool,
     #[command(flatten)]
     ui: Ui,
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    shared: cluster::Shared,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -122,6 +127,8 @@ impl Run {
             reprocess: false,
             harden: false,
             ui: Ui::default(),
+            #[cfg(feature = "cluster")]
+            shared: cluster::Shared::default(),
         }
     }
 
@@ -193,12 +200,13 @@ impl Run {
         let pipelines: Vec<Parts> = pipelines.collect();
         let store = global.store_to_make().await?;
         self.can_reset(&specs, &store).await?;
+        #[cfg(feature = "cluster")]
+        if self.shared.cluster {
+            let how = (self.until(), self.memory_high.map(|size| size.0));
+            return Box::pin(cluster::run(&specs, &self.shared.joining, how, global, printer)).await;
+        }
         let options = RunOptions {
-            until: match self.until {
-                None => Until::Stopped,
-                Some(When::Ended) => Until::Ended,
-                Some(When::Idle) => Until::Idle,
-            },
+            until: self.until(),
             json: printer.json(),
             memory_high: self.memory_high.map(|size| size.0),
             access: Some(Arc::new(Inside::new(&store))),
@@ -230,6 +238,14 @@ impl Run {
         sent.close().await;
         control.close().await;
         watch.outcome(self.fail_on_dead_letters)
+    }
+
+    fn until(&self) -> Until {
+        match self.until {
+            None => Until::Stopped,
+            Some(When::Ended) => Until::Ended,
+            Some(When::Idle) => Until::Idle,
+        }
     }
 
     /// Refuses to begin anew where nothing can be read again.

@@ -75,7 +75,17 @@ impl Building {
         }
     }
 
-    async fn keep_one(&self, name: &str, digest: &str) -> Result<(), Error> {
+    /// The parts with the plugins of these digests.
+    pub(super) async fn with(
+        &self,
+        specs: &[Loaded],
+        digests: &BTreeMap<String, String>,
+    ) -> Result<Vec<Parts>, Error> {
+        build(specs, &self.plugins.pinned(digests)).await
+    }
+
+    /// Has the store keep the plugin `name` of this digest, unless it does.
+    pub(super) async fn keep_one(&self, name: &str, digest: &str) -> Result<(), Error> {
         if self.shelf.has(name, digest).await? {
             return Ok(());
         }

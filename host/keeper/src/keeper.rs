@@ -12,13 +12,13 @@ use spout_base::{
 };
 use spout_pipeline::{Error as PipelineError, Host, Parts, RunOptions, Update};
 use spout_plugin::Plugins;
-use spout_repo::{Follower, MASTER, Process, Store};
+use spout_repo::{Process, Store};
 use spout_spec::Loaded;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, PluginShelf, Specs,
+    Error, PluginShelf,
     building::Building,
     committer::Committer,
     error::ELSEWHERE,
@@ -27,10 +27,9 @@ use super::{
     running::{Ended, MadeOf, Resting, Running, watch_over},
     status::Statuses,
     wanted::Wanted,
+    watched::Watched,
 };
 
-/// How soon to look again at what another process may have changed.
-const LOOK: Duration = Duration::from_millis(500);
 /// How soon to look again at what other servers run.
 const LOOK_AROUND: Duration = Duration::from_secs(3);
 /// Pauses before a pipeline that failed is started again; they double.
@@ -41,8 +40,8 @@ const LAST_TRY: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub struct Keeper {
     store: Store,
-    /// Once somebody has created a pipeline.
-    specs: Option<(Specs, Follower)>,
+    /// What somebody has created.
+    watched: Watched,
     building: Building,
     peers: Peers,
     /// When they were looked at.
@@ -72,7 +71,7 @@ impl Keeper {
         Self {
             fixed,
             store: store.clone(),
-            specs: None,
+            watched: Watched::new(store),
             building: Building::new(store, plugins, PluginShelf::new(store)),
             peers: Peers::new(store),
             looked: None,
@@ -112,9 +111,8 @@ impl Keeper {
     /// Keeps pipelines running until `stop` is cancelled; then each commits what it has read.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut wanted = Vec::new();
-        let mut seen = None;
         while !stop.is_cancelled() {
-            let look = self.look(&mut seen).await;
+            let look = self.watched.look().await;
             let looked = look.is_ok();
             match look {
                 Ok(Some(new)) => wanted = new,
@@ -131,37 +129,14 @@ impl Keeper {
             if looked {
                 self.statuses.now_known();
             }
-            let rest = async {
-                match &mut self.specs {
-                    Some((_, follower)) => follower.wait(LOOK).await,
-                    None => tokio::time::sleep(LOOK).await,
-                }
-            };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = rest => {}
+                () = self.watched.rest() => {}
             }
         }
         for group in self.running.keys().chain(self.resting.keys()).cloned().collect::<Vec<_>>() {
             self.retire(&group).await;
         }
-    }
-
-    /// What is to run, if that is another than at the last look.
-    async fn look(&mut self, seen: &mut Option<u64>) -> Result<Option<Vec<Wanted>>, Error> {
-        if self.specs.is_none() {
-            let specs = Specs::existing(&self.store).await?;
-            self.specs = specs.map(|specs| (specs.clone(), specs.repo().follow(MASTER)));
-        }
-        let Some((specs, follower)) = &mut self.specs else { return Ok(None) };
-        let Some(head) = follower.refresh().await? else { return Ok(None) };
-        if *seen == Some(head.header.sequence) {
-            return Ok(None);
-        }
-        let repo = specs.repo();
-        let wanted = Wanted::all(repo, &repo.tree(head).await?).await?;
-        *seen = Some(head.header.sequence);
-        Ok(Some(wanted))
     }
 
     /// Takes note of groups that ended by themselves.
@@ -225,7 +200,7 @@ impl Keeper {
 
     /// Writes down which orders to begin anew have been followed.
     async fn confirm(&mut self) {
-        let Some((specs, _)) = &self.specs else { return };
+        let Some(specs) = self.watched.specs() else { return };
         for Running { parts, orders, .. } in self.running.values_mut() {
             for begun in parts.iter().filter(|parts| !parts.begins_anew()) {
                 let Some(order) = orders.get(begun.name()) else { continue };

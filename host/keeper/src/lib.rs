@@ -16,6 +16,7 @@ mod keeper;
 mod kept;
 mod managed;
 mod peers;
+mod provisions;
 mod ran;
 mod running;
 mod seeking;
@@ -23,6 +24,7 @@ mod shelf;
 mod specs;
 mod status;
 mod wanted;
+mod watched;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,8 @@ pub use self::{
     graph::draw,
     keeper::Keeper,
     kept::Kept,
+    provisions::Provisions,
+    watched::Watched,
     managed::{Managed, Sent},
     ran::Ran,
     seeking::Seeker,

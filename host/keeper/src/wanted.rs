@@ -107,6 +107,13 @@ impl Wanted {
         }
     }
 
+    /// The pipeline of a spec, to run from `base`.
+    #[must_use]
+    pub fn of_loaded(loaded: &Loaded, base: &Path) -> Self {
+        let wish = Wish { base: base.to_owned(), ..Wish::default() };
+        Self { name: loaded.spec.pipeline.name.clone(), text: loaded.text.clone(), wish, damage: None }
+    }
+
     /// The pipelines of a text, to be created or updated: each with its own document, to run from `base`, and what it says. It
     /// may reach no more of the machine than `allowed`.
     ///

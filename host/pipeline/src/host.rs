@@ -157,7 +157,7 @@ async fn supervise(
 ) -> Result<(), Error> {
     let mut backoff = Backoff::default();
     let (mut tries, mut crashes) = (0, 0);
-    let mut totals = Totals::default();
+    let (mut totals, mut committed) = (Totals::default(), 0);
     loop {
         let (stop, draining) = match steering.begin() {
             Ok(tokens) => tokens,
@@ -172,7 +172,8 @@ async fn supervise(
         if stop.is_cancelled() {
             continue;
         }
-        let (parts, config) = (parts.told_by(draining), RunConfig { stop: stop.clone(), ..config.clone() });
+        let leads = config.leads.clone().map(|leads| Leading { seen: totals.epoch.unwrap_or(leads.seen), ..leads });
+        let (parts, config) = (parts.told_by(draining), RunConfig { stop: stop.clone(), leads, ..config.clone() });
         let error = match Box::pin(run(&parts, &store, &config, &mut orders, &mut totals, &updates)).await {
             // It was told to end so that another one begins.
             Ok(()) if stop.is_cancelled() && steering.wanted() != Wanted::Stopped => continue,
@@ -193,6 +194,11 @@ async fn supervise(
             }
             Err(error) => error,
         };
+        if matches!(error, Error::Member { .. }) && totals.commits > committed {
+            // The work goes on, with whoever is there.
+            (backoff, tries) = (Backoff::default(), 0);
+        }
+        committed = totals.commits;
         tries += 1;
         crashes = if error.is_crash_at_start() { crashes + 1 } else { 0 };
         let text = chain(&error);

@@ -49,17 +49,25 @@ pub(super) async fn recover(parts: &Parts, store: &Store, leads: Option<&Leading
         source: Box::new(source),
     };
     let repo = store.repo_or_create(&parts.name, &parts.spec.description).await.map_err(failed)?;
+    // What this process itself does to the branch is nobody's claim.
+    let mut seen = leads.map_or(0, |leads| leads.seen);
     if parts.reprocess.load(Ordering::Relaxed) {
         match repo.begin_anew(&branch).await.map_err(failed)? {
-            None | Some(Finished::Committed(_)) => parts.reprocess.store(false, Ordering::Relaxed),
+            None | Some(Finished::Committed(_)) => {
+                parts.reprocess.store(false, Ordering::Relaxed);
+                seen = seen.max(repo.holder(&branch).await.map_err(failed)?.0);
+            }
             Some(Finished::Lost(winner)) => {
                 return Err(Error::Lost { pipeline: parts.name.clone(), branch, winner: winner.header.id });
             }
             Some(Finished::Unknown(source)) => return Err(failed(*source)),
         }
     }
-    let writer =
-        repo.leading_writer(&branch, &parts.name, leads.map(|leads| leads.address.as_str())).await.map_err(failed)?;
+    let writer = match leads {
+        Some(leads) => repo.leading_writer(&branch, &parts.name, &leads.leader, seen).await,
+        None => repo.writer(&branch, &parts.name).await,
+    };
+    let writer = writer.map_err(failed)?;
     let mut states: States = writer.state().await.map_err(failed)?;
     let columns = Columns::restore(&parts.name, &parts.inputs, &mut states).await?;
     for (decoder, added) in columns.added() {

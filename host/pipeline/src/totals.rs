@@ -92,6 +92,8 @@ impl Reasons {
 /// What a pipeline has done since it was started.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
+    /// Epoch of its newest claim, where others share its work.
+    pub(super) epoch: Option<u64>,
     /// Commits.
     pub(super) commits: u64,
     /// What became of the messages in them.

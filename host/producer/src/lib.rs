@@ -50,5 +50,5 @@ pub use self::{
         ConsumerType, Cron, FetchSpec, InputSpec, LinkedPublisher, OnExit, OnFailedFile, PerFileError, PerFileSpec,
         ProducerSpec, Start, StreamSpec, TransformSpec,
     },
-    standings::{Standing, Standings, Trouble},
+    standings::{Elsewhere, Standing, Standings, Trouble},
 };

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use spout_base::{
     clock,
     error::{Coded, chain},
@@ -52,6 +53,19 @@ pub struct Standing {
     pub progress: Option<Progress>,
     /// What is in the way of it.
     pub trouble: Option<Trouble>,
+}
+
+/// What another process has fetched of a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The offset that follows what was fetched.
+    pub fetched: u64,
+    /// The offset that follows what the source has, where it says so.
+    pub end: Option<u64>,
+    /// When the newest message that was fetched was made, where it says so, in milliseconds since 1970.
+    pub newest_ms: Option<i64>,
 }
 
 /// Something that failed and is tried again.
@@ -168,6 +182,26 @@ impl Standings {
         });
     }
 
+    /// What was fetched of each partition, to be told to another process.
+    #[must_use]
+    pub fn told(&self) -> Vec<Elsewhere> {
+        self.each(|(&partition, standing)| {
+            let Standing { fetched, end, newest_ms, .. } = *standing;
+            Elsewhere { partition, fetched, end, newest_ms }
+        })
+    }
+
+    /// What another process has fetched.
+    pub fn heard(&self, told: Vec<Elsewhere>) {
+        self.with(|all| {
+            for Elsewhere { partition, fetched, end, newest_ms } in told {
+                if let Some(standing) = all.partitions.get_mut(&partition) {
+                    (standing.fetched, standing.end, standing.newest_ms) = (fetched, end, newest_ms);
+                }
+            }
+        });
+    }
+
     /// A partition has ended, and what comes after it is known: it has nothing more.
     pub fn ended(&self, partition: PartitionId) {
         self.change(partition, |standing| standing.end = Some(standing.fetched));
@@ -271,6 +305,10 @@ mod tests {
         assert_eq!(standings.lag(), Some(u64::MAX), "more than there is room for");
         standings.committed(&BTreeMap::from([(3.into(), Position::at(12))]));
         assert_eq!(standings.partitions()[&3.into()].committed, Some(12));
+        let leader = Standings::default();
+        leader.open(&found, "", 1);
+        leader.heard(standings.told());
+        assert_eq!((leader.partitions().len(), lags(&leader, 9000)), (1, (Some(0), Some(0))), "of others it reads none");
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub use edit::{
 };
 pub use error::Error;
 pub use log::{
-    Base, Blob, Commit, FileAdded, Header, Holder, Moved, Piece, Place, Process, PutMode, RecordKind, Recorded, Slot,
+    Base, Blob, Commit, FileAdded, Header, Holder, Leader, Moved, Piece, Place, Process, PutMode, RecordKind, Recorded, Slot,
     TableInfo, Upstream,
 };
 pub use object::TriedOut;

@@ -59,12 +59,24 @@ pub struct PipelineSpec {
     /// What each plugin instance may use.
     #[serde(default)]
     pub limits: LimitsSpec,
+    /// Which processes of a cluster read its partitions, where several share the work.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cluster: ClusterSpec,
     /// The weakest guarantee that the producer may give.
     #[serde(default)]
     pub guarantee: Option<Guarantee>,
     /// Input rows and the rows expected from them; `spout test` runs them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<TestSpec>,
+}
+
+/// Which processes of a cluster read the partitions of a pipeline.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ClusterSpec {
+    /// Those alone of which all of this is said (`spout worker --label zone=a`); without it all of them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// The name of a pipeline, which is also the name of its output repo.

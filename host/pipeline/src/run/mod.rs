@@ -168,6 +168,7 @@ impl<'a> Run<'a> {
         parts.standings.begin();
         let Recovered { repo, writer, marker, head, took_over, mut states, columns } =
             Box::pin(recover::recover(parts, store, config.leads.as_ref())).await?;
+        totals.epoch = config.leads.as_ref().map(|_| writer.epoch());
         let reason = writer.head().map(|head| head.reason.clone());
         let before_ms = writer.head().map_or(0, |head| head.started_ms);
         let mut meeting = parts.meeting_chain(&mut states).await?;

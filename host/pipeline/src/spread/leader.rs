@@ -8,7 +8,7 @@ use std::{
 use futures::StreamExt as _;
 use spout_base::owner;
 use spout_data::{Batch, Counts, PartitionId, Position, Upstream};
-use spout_producer::Found;
+use spout_producer::{Found, Standings};
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
@@ -33,6 +33,10 @@ pub(crate) struct Spread {
     common: TaskHead,
     /// Whether the columns are settled: before, one member reads all, or each might settle others.
     settled: bool,
+    /// What has to be said of members that read them.
+    labels: BTreeMap<String, String>,
+    /// How partitions stand, for whoever looks.
+    standings: Standings,
     partitions: BTreeMap<PartitionId, Reading>,
     placed: BTreeMap<PartitionId, String>,
     job: Option<Running>,
@@ -112,12 +116,14 @@ pub(crate) struct Ended {
 
 impl Spread {
     /// Spreads a pipeline over `fleet`. `common` is what all of its tasks have in common.
-    pub(crate) fn new(fleet: &Arc<dyn Fleet>, common: TaskHead, settled: bool) -> Self {
+    pub(crate) fn new(fleet: &Arc<dyn Fleet>, parts: &Parts, common: TaskHead, settled: bool) -> Self {
         Self {
             fleet: Arc::clone(fleet),
             members: fleet.members(),
             common,
             settled,
+            labels: parts.spec.cluster.labels.clone(),
+            standings: parts.standings.clone(),
             partitions: BTreeMap::new(),
             placed: BTreeMap::new(),
             job: None,
@@ -235,6 +241,8 @@ impl Spread {
     fn place(&self) -> BTreeMap<PartitionId, String> {
         let partitions = self.partitions.keys().copied().collect();
         let members = self.members.borrow();
+        let has = |member: &&Member| self.labels.iter().all(|(key, value)| member.labels.get(key) == Some(value));
+        let members: Vec<Member> = members.iter().filter(has).cloned().collect();
         let members: &[Member] = if self.settled {
             &members
         } else {
@@ -253,6 +261,8 @@ impl Spread {
         }
         self.placed = self.place();
         if self.placed.is_empty() {
+            let (pipeline, labels) = (&self.common.pipeline, &self.labels);
+            tracing::warn!(pipeline, ?labels, "no process of the cluster may read its partitions: none has these labels");
             return false;
         }
         self.stale = false;
@@ -334,6 +344,10 @@ impl Spread {
                     reading.at = position.clone();
                 }
                 Some(Heard::Lane(LaneEvent::Place(partition, position)))
+            }
+            Word::Stand { partitions } => {
+                self.standings.heard(partitions);
+                None
             }
             Word::Cut { columns, tables, started_ms } => {
                 running.left.remove(&task);
@@ -445,6 +459,7 @@ pub(crate) fn common(parts: &Parts, epoch: u64, mode: Mode, columns: BTreeMap<St
         pipeline: parts.name.clone(),
         spec: parts.text.clone(),
         spec_digest: parts.digest.clone(),
+        base: parts.base.clone(),
         plugins: parts.digests.clone(),
         epoch,
         job: 0,

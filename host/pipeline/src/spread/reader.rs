@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use spout_consumer::RepoConsumer;
 use spout_data::{Marker, PartitionId, Position};
 use spout_node::States;
-use spout_producer::{Found, Producer};
+use spout_producer::{Elsewhere, Found, Producer};
 use spout_repo::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -55,6 +55,7 @@ impl Reader {
             leads: None,
         };
         let parts = parts.running(store, &config);
+        parts.standings.begin();
         let repo = store.repo(&parts.name).await.map_err(|source| Error::Repo {
             pipeline: parts.name.clone(),
             branch: parts.target().branch,
@@ -67,6 +68,7 @@ impl Reader {
         let Reading { producer, names, indices } = parts.producer(store, &config, &Marker::default())?;
         let (sender, events) = mpsc::unbounded_channel();
         let shared = Shared::new(&parts.name, sender, 0, parts.thresholds().rows, &stop);
+        let shared = Shared { standings: parts.standings.clone(), ..shared };
         let lost = || Error::Task { pipeline: parts.name.clone() };
         let room = rooms(&indices).into_values().next().ok_or_else(lost)?;
         let taking = Taking::new(&parts, RepoConsumer::new(repo, parts.target(), names, task.before_ms));
@@ -114,6 +116,7 @@ impl Reader {
 
     async fn add(&mut self, found: Found) -> Result<(), Error> {
         let partition = found.partition;
+        self.shared.standings.open(&found, "", 0);
         self.labels.insert(partition, found.label.clone());
         self.at.insert(partition, found.start.clone());
         let lane = self.producer.lane(partition);
@@ -137,6 +140,11 @@ impl Reader {
             event = self.events.recv(), if !full => event.ok_or_else(|| Error::Task { pipeline: pipeline() }),
             error = self.taking.repo.failed() => Err(Error::Consumer { pipeline: pipeline(), source: Box::new(error) }),
         }
+    }
+
+    /// How its partitions stand.
+    pub(super) fn stand(&self) -> Vec<Elsewhere> {
+        self.shared.standings.told()
     }
 
     /// Notes that a partition goes on at `position`.

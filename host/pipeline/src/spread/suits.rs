@@ -3,22 +3,25 @@
 use std::{fmt, sync::Arc};
 
 use spout_producer::ProducerTraits;
+use spout_repo::Leader;
 
 use super::{Fleet, Spread, leader::common, words::Mode};
 use crate::{build::Parts, columns::Columns, run::RunConfig};
 
-/// The processes that share the work of a pipeline, and where they reach this one.
+/// The processes that share the work of a pipeline, and who this one is to them.
 #[derive(Clone)]
 pub struct Leading {
     /// The processes.
     pub fleet: Arc<dyn Fleet>,
-    /// Where others reach this one: its claim of a branch says so.
-    pub address: String,
+    /// Who this one is to others: its claim of a branch says so.
+    pub leader: Leader,
+    /// The newest epoch of the branch that was seen before: from nobody who claims it after that is it taken.
+    pub seen: u64,
 }
 
 impl fmt::Debug for Leading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Leading").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Leading").field("leader", &self.leader).finish_non_exhaustive()
     }
 }
 
@@ -38,7 +41,7 @@ pub(crate) async fn over(
     let mode = if parts.ends_in_lanes() { Mode::Files } else { Mode::Rows };
     let stored = columns.stored().await;
     let settled = columns.schema().await.is_ok_and(|schema| schema.is_some());
-    Some(Spread::new(&leads.fleet, common(parts, epoch, mode, stored), settled))
+    Some(Spread::new(&leads.fleet, parts, common(parts, epoch, mode, stored), settled))
 }
 
 /// Why one process has to run all of a pipeline, if it has to.

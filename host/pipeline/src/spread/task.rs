@@ -1,10 +1,15 @@
 //! One task of a worker: takes what its lanes bring until it is told to cut, then makes the files of it durable.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
 use spout_base::error::{Coded as _, chain};
 use spout_data::Batch;
-use tokio::sync::{Mutex, mpsc};
+use tokio::{
+    sync::{Mutex, mpsc},
+    time::{MissedTickBehavior, interval},
+};
 
 use super::{
     batches::pack,
@@ -18,6 +23,9 @@ use crate::{
     run::size,
     taking::Taken,
 };
+
+/// How often a task says how its partitions stand.
+const STAND: Duration = Duration::from_millis(500);
 
 /// A task that is being done.
 pub(super) struct Doing<'a> {
@@ -76,6 +84,8 @@ impl Doing<'_> {
         reader.begin(&self.task).await?;
         reader.taking.repo.after(self.task.before_ms);
         let (mut rows, mut bytes) = (0, 0);
+        let mut stand = interval(STAND);
+        stand.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let full = rows >= self.task.rows || bytes >= self.task.bytes;
             let event = tokio::select! {
@@ -85,6 +95,10 @@ impl Doing<'_> {
                     Some(_) => break,
                     None => return Err(Over::Unheard),
                 },
+                _ = stand.tick() => {
+                    self.say(&Word::Stand { partitions: reader.stand() }, &[]).await?;
+                    continue;
+                }
                 event = reader.next(full) => event?,
             };
             let (more_rows, more_bytes) = self.take(reader, event).await?;

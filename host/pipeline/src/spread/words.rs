@@ -1,12 +1,12 @@
 //! What a leader and its workers say to each other: one frame each, a head as JSON and what belongs to it as bytes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use spout_base::error::Kind;
 use spout_data::{Counts, PartitionId, Passing, Position, Upstream};
-use spout_producer::Found;
+use spout_producer::{Elsewhere, Found};
 use spout_repo::Prepared;
 
 use super::super::totals::Reason;
@@ -22,6 +22,8 @@ pub(crate) struct TaskHead {
     /// The spec as it was written; secrets are named there, and read where they are needed.
     pub(super) spec: String,
     pub(super) spec_digest: String,
+    /// Where relative paths of it start.
+    pub(super) base: PathBuf,
     /// Digests of the plugins that may run, by name.
     pub(super) plugins: BTreeMap<String, String>,
     /// Epoch of the leader's claim.
@@ -86,6 +88,8 @@ pub(super) enum Word {
     Ended { partition: PartitionId },
     /// The source's own place is another one, at the same offset.
     Place { partition: PartitionId, position: Position },
+    /// How its partitions stand, now and then.
+    Stand { partitions: Vec<Elsewhere> },
     /// What was taken until now is all of this job.
     Cut {
         /// What is to be stored of the columns, by key.

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    path::Path,
     sync::{Arc, Mutex as StdMutex, PoisonError},
     time::Duration,
 };
@@ -35,10 +36,11 @@ const AHEAD: usize = 4;
 
 /// What makes the parts of a pipeline that another process has sent.
 pub trait Builds: fmt::Debug + Send + Sync {
-    /// The parts of the spec `text`, with the plugins of these digests and no others.
+    /// The parts of the spec `text`, whose relative paths start at `base`, with the plugins of these digests and no others.
     fn build<'a>(
         &'a self,
         text: &'a str,
+        base: &'a Path,
         plugins: &'a BTreeMap<String, String>,
     ) -> BoxFuture<'a, Result<Parts, String>>;
 }
@@ -92,7 +94,7 @@ impl Worker {
         let same = |parts: &Parts| parts.digest == task.spec_digest && parts.digests == task.plugins;
         if !slot.parts.as_ref().is_some_and(same) {
             (slot.parts, slot.reader) = (None, None);
-            let parts = self.builds.build(&task.spec, &task.plugins).await?;
+            let parts = self.builds.build(&task.spec, &task.base, &task.plugins).await?;
             if !same(&parts) {
                 return Err(
                     "what was built is not what the leader runs: other plugins, or another version of spout".into()

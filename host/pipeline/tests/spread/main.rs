@@ -19,7 +19,7 @@ use serde_json::Value;
 use spout_base::error::Coded as _;
 use spout_pipeline::{Builds, Error, Host, Leading, Links, Parts, RunOptions, Until, Update};
 use spout_plugin::Plugins;
-use spout_repo::{Commit, Repo, Store};
+use spout_repo::{Commit, Leader, Repo, Store};
 
 use self::fleet::LocalFleet;
 
@@ -48,6 +48,7 @@ impl Builds for TestBuilds {
     fn build<'a>(
         &'a self,
         text: &'a str,
+        _base: &'a Path,
         _plugins: &'a BTreeMap<String, String>,
     ) -> BoxFuture<'a, Result<Parts, String>> {
         Box::pin(async move { Ok(parts(text).await) })
@@ -94,7 +95,8 @@ impl Place {
 }
 
 fn leading(fleet: &LocalFleet, until: Until) -> RunOptions {
-    let leads = Leading { fleet: Arc::new(fleet.clone()), address: "127.0.0.1:1".into() };
+    let leader = Leader { id: "leader".into(), address: "127.0.0.1:1".into() };
+    let leads = Leading { fleet: Arc::new(fleet.clone()), leader, seen: u64::MAX };
     RunOptions { until, leads: Some(leads), ..RunOptions::default() }
 }
 

@@ -64,15 +64,20 @@ impl OpenCommit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CommitMeta, Finished, Store};
+    use crate::{CommitMeta, Finished, Leader, Store};
 
     #[tokio::test]
     async fn files_of_several_processes_become_one_commit() {
         let place = tempfile::tempdir().unwrap();
         let url = place.path().display().to_string();
         let repo = Store::open(&url).await.unwrap().repo_or_create("r", "").await.unwrap();
-        let mut writer = repo.leading_writer("master", "p", Some("10.0.0.1:7000")).await.unwrap();
-        assert_eq!(repo.holder("master").await.unwrap().1.unwrap().leader.as_deref(), Some("10.0.0.1:7000"));
+        let leader = Leader { id: "one".into(), address: "10.0.0.1:7000".into() };
+        let mut writer = repo.leading_writer("master", "p", &leader, 0).await.unwrap();
+        let (epoch, holder) = repo.holder("master").await.unwrap();
+        assert_eq!((epoch, holder.unwrap().leader), (writer.epoch(), Some(leader)));
+        // Whoever has not seen that claim does not take the branch from it.
+        let late = repo.leading_writer("master", "p", &leader, 0).await.unwrap_err();
+        assert!(matches!(late, Error::Fenced { ours: 0, theirs: 1, .. }), "{late}");
         for round in 0..2 {
             let mut whole = repo.open_commit();
             for part in 0..3 {

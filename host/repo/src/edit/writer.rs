@@ -16,8 +16,8 @@ use super::{
 use crate::{
     error::Error,
     log::{
-        Attempts, Blob, Checkpoint, Claim, Commit, Head, Holder, Moved, Place, Process, PutMode, Record, RecordKind,
-        State, Taken, Upstream, slot,
+        Attempts, Blob, Checkpoint, Claim, Commit, Head, Holder, Leader, Moved, Place, Process, PutMode, Record, RecordKind,
+        State, Sweep, Taken, Upstream, slot,
     },
     object::Step,
     path,
@@ -82,6 +82,8 @@ pub struct BranchWriter {
     /// False from before a creation until its outcome is known, also if the future is dropped in between.
     settled: bool,
     checkpoint: Option<JoinHandle<Result<Written, Error>>>,
+    /// Collections that were announced while the newest commit was published: files of the next may have been there by then.
+    announced: Vec<Sweep>,
 }
 
 /// A checkpoint with the generations of the indexes it was made from.
@@ -95,21 +97,24 @@ impl Repo {
     /// [`Error::OwnedBranch`] if another pipeline writes it, [`Error::BadRecord`] and its like if it cannot be read,
     /// [`Error::Contended`] if others keep writing it.
     pub async fn writer(&self, branch: &str, pipeline: &str) -> Result<BranchWriter, Error> {
-        self.leading_writer(branch, pipeline, None).await
+        path::branch_name(branch)?;
+        BranchWriter::claim(self, branch, pipeline, None).await
     }
 
-    /// The same, and its claim says that others who share its work reach it at `leader`.
+    /// The same, and its claim says who it is to the processes that share its work. It does not take the branch over from anybody who
+    /// has claimed it after epoch `seen`.
     ///
     /// # Errors
-    /// Those of [`Repo::writer`].
+    /// Those of [`Repo::writer`], and [`Error::Fenced`] if somebody has.
     pub async fn leading_writer(
         &self,
         branch: &str,
         pipeline: &str,
-        leader: Option<&str>,
+        leader: &Leader,
+        seen: u64,
     ) -> Result<BranchWriter, Error> {
         path::branch_name(branch)?;
-        BranchWriter::claim(self, branch, pipeline, leader).await
+        BranchWriter::claim(self, branch, pipeline, Some((leader, seen))).await
     }
 
     /// Epoch of `branch`, and who claimed it last; nobody, where it was set to a commit since, or does not exist.
@@ -127,7 +132,12 @@ impl BranchWriter {
     /// Reading the head and claiming the next slot together are safe: another writer in between takes the slot, and we
     /// read again. The sync of the directory that makes the claim durable also covers the entries of records that a
     /// killed writer had linked and not synced.
-    pub(crate) async fn claim(repo: &Repo, branch: &str, pipeline: &str, leader: Option<&str>) -> Result<Self, Error> {
+    pub(crate) async fn claim(
+        repo: &Repo,
+        branch: &str,
+        pipeline: &str,
+        leads: Option<(&Leader, u64)>,
+    ) -> Result<Self, Error> {
         let nonce = clock::nonce();
         let mut state = repo.state(branch).await?;
         let mut attempts = Attempts::new();
@@ -141,6 +151,12 @@ impl BranchWriter {
                 });
             }
             let before = state.head.holder.clone();
+            if let Some((_, seen)) = leads.filter(|(_, seen)| state.head.epoch > *seen) {
+                let (repo, branch) = (repo.name().to_owned(), branch.to_owned());
+                let (theirs, by) = (state.head.epoch, taker(before.as_ref()));
+                return Err(Error::Fenced { repo, branch, ours: seen, theirs, by });
+            }
+            let leader = leads.map(|(leader, _)| leader);
             if !raise(repo, &mut state, (pipeline, leader), &nonce).await? {
                 state = repo.state(branch).await?;
                 continue;
@@ -148,7 +164,7 @@ impl BranchWriter {
             let (repo, epoch) = (repo.clone(), state.head.epoch);
             let stated = state.head.commit.as_ref().map(|commit| hashes(&commit.state)).unwrap_or_default();
             let took_over = before.filter(Holder::may_write);
-            let mut writer = Self { repo, nonce, epoch, state, took_over, stated, settled: true, checkpoint: None };
+            let mut writer = Self { repo, nonce, epoch, state, took_over, stated, settled: true, checkpoint: None, announced: Vec::new() };
             writer.keep_up().await;
             return Ok(writer);
         }
@@ -221,6 +237,9 @@ impl BranchWriter {
         if open.layout != self.repo.layout {
             let (expected, found) = (self.repo.layout.root().to_string(), open.layout.root().to_string());
             return Err(Error::NotNext { branch, what: "its repo", expected, found });
+        }
+        for sweep in std::mem::take(&mut self.announced) {
+            open.survives(&sweep).await?;
         }
         let state = self.put_state(&mut open, &meta.state).await?;
         let mut attempts = Attempts::new();
@@ -317,6 +336,7 @@ impl BranchWriter {
                 }
                 Record::Sweep(sweep) => {
                     open.survives(&sweep).await?;
+                    self.announced.push(sweep);
                     swept = true;
                 }
                 Record::Squash(_) | Record::Claim(_) | Record::Point(_) => {}
@@ -422,14 +442,14 @@ fn hashes(state: &BTreeMap<String, Blob>) -> Vec<(String, String)> {
 async fn raise(
     repo: &Repo,
     state: &mut State,
-    (pipeline, leader): (&str, Option<&str>),
+    (pipeline, leader): (&str, Option<&Leader>),
     nonce: &str,
 ) -> Result<bool, Error> {
     let mut claim = Claim {
         header: state.next(RecordKind::Claim, state.head.epoch + 1, nonce.to_owned()),
         pipeline: pipeline.to_owned(),
         process: Process::own(),
-        leader: leader.map(str::to_owned),
+        leader: leader.cloned(),
         checksum: String::new(),
     };
     match slot::take(repo.place(), Step::Claim, &state.branch, claim.header.sequence, &claim).await? {

@@ -53,6 +53,15 @@ fn host() -> String {
     }
 }
 
+/// A writer whose work other processes share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// Its name among them, new with each start.
+    pub id: String,
+    /// Where they reach it, as `host:port`.
+    pub address: String,
+}
+
 /// The writer that claimed a branch last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -60,9 +69,9 @@ pub struct Holder {
     pub(crate) nonce: String,
     /// The process that it is in.
     pub process: Process,
-    /// Where other processes reach it that share its work, if it takes any.
+    /// Who it is to the processes that share its work, if any do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leader: Option<String>,
+    pub leader: Option<Leader>,
     /// When it wrote its newest record, by its own clock.
     pub seen_ms: i64,
     /// Its newest commit is one after which pipelines stop.
@@ -70,6 +79,12 @@ pub struct Holder {
 }
 
 impl Holder {
+    /// Whether it has said that it is over, by its last commit.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.left
+    }
+
     /// Whether it may still write, as far as anybody can know.
     pub(crate) fn may_write(&self) -> bool {
         !self.left && !self.process.is_gone()

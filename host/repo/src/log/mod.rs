@@ -24,7 +24,7 @@ pub(crate) use base::{Entry, Located};
 pub(crate) use checkpoint::Checkpoint;
 pub(crate) use head::Head;
 pub(crate) use holder::LEFT_BY_SEEK;
-pub use holder::{Holder, Process};
+pub use holder::{Holder, Leader, Process};
 pub(crate) use index::Segment;
 pub use moved::{Moved, Recorded};
 pub(crate) use pack::Pack;

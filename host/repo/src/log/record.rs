@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spout_format::{ColumnStatistics, Format};
 
-use super::{base::Base, holder::Process, moved::Moved};
+use super::{base::Base, holder::{Leader, Process}, moved::Moved};
 use crate::path::stored;
 pub use spout_data::Upstream;
 use spout_data::{Counts, Marker, PartitionId};
@@ -225,9 +225,9 @@ pub(crate) struct Claim {
     pub(crate) pipeline: String,
     /// The process that it runs in.
     pub(crate) process: Process,
-    /// Where other processes reach it that share its work, if it takes any.
+    /// Who it is to the processes that share its work, if any do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) leader: Option<String>,
+    pub(crate) leader: Option<Leader>,
     /// SHA-256 of the record with this field empty.
     pub(crate) checksum: String,
 }
