@@ -1,0 +1,229 @@
+//! Takes part in all pipelines of a store that are to run, as their leader or as a member.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use anyhow::Result;
+use serde_json::json;
+use spout_base::{
+    clock,
+    error::{Coded as _, chain},
+    owner,
+};
+use spout_cluster::{Attended, Error as ClusterError, Station, attend};
+use spout_keeper::{Provisions, Wanted, Wish as PipelineWish};
+use spout_pipeline::{RunOptions, Update, Worker as Works};
+use spout_repo::Leader;
+use tokio::{
+    sync::{Mutex, broadcast, mpsc},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{joining::Joining, leading::Pipeline};
+use crate::{
+    error::Error,
+    print::Printer,
+    progress::Progress,
+    report::{Report, Reported},
+    run::{Signals, Wish},
+};
+
+/// Orders to commit that nobody has followed yet.
+const ORDERS: usize = 16;
+
+/// A pipeline in which this process takes part.
+struct Part {
+    made_of: (String, PipelineWish),
+    pipeline: Arc<Pipeline>,
+    stop: CancellationToken,
+    task: JoinHandle<Result<Attended, ClusterError>>,
+}
+
+/// This process among those that share the pipelines of a store.
+pub(crate) struct All<'a> {
+    provisions: Provisions,
+    station: Arc<Station>,
+    options: RunOptions,
+    /// No others than these, until all of them are over; all of the store, without an end, if none are named.
+    only: BTreeSet<String>,
+    parts: BTreeMap<String, Part>,
+    over: BTreeSet<String>,
+    updates: mpsc::UnboundedSender<Update>,
+    commit: broadcast::Sender<()>,
+    progress: Progress,
+    printer: &'a mut Printer,
+    failed: Option<u8>,
+}
+
+/// Takes part in the pipelines of a store until a signal, or, if some are named, until these are over.
+pub(crate) async fn attend_all(
+    provisions: Provisions,
+    joining: &Joining,
+    options: RunOptions,
+    only: BTreeSet<String>,
+    printer: &mut Printer,
+) -> Result<()> {
+    let mut signals = Signals::new(printer)?;
+    let works = Works::new(provisions.store(), Arc::new(provisions.clone()));
+    let station = Arc::new(Station::open(joining.settings()?, Arc::new(works)).await?);
+    let address = station.address();
+    if printer.json() {
+        printer.value(&json!({"event": "worker", "id": station.id(), "address": address}))?;
+    } else {
+        printer.line(format!("taking part in the pipelines of the store, at {address}"))?;
+    }
+    let (updates, said) = mpsc::unbounded_channel();
+    let progress = Progress::new(printer.is_terminal());
+    let all = All {
+        provisions,
+        station,
+        options,
+        only,
+        parts: BTreeMap::new(),
+        over: BTreeSet::new(),
+        updates,
+        commit: broadcast::channel(ORDERS).0,
+        progress,
+        printer,
+        failed: None,
+    };
+    Box::pin(all.run(said, &mut signals)).await
+}
+
+impl All<'_> {
+    async fn run(mut self, mut said: mpsc::UnboundedReceiver<Update>, signals: &mut Signals) -> Result<()> {
+        let mut watched = self.provisions.wanted();
+        let mut tick = interval(Duration::from_millis(250));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stopping = false;
+        loop {
+            if !stopping {
+                match watched.look().await {
+                    Ok(Some(wanted)) => self.match_up(&wanted).await,
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::warn!(code = error.code(), error = chain(&error), "cannot read what is to run");
+                    }
+                }
+            }
+            self.reap().await;
+            let done = !self.only.is_empty() && self.only.iter().all(|name| self.over.contains(name));
+            if done || (stopping && self.parts.is_empty()) {
+                break;
+            }
+            tokio::select! {
+                Some(update) = said.recv() => self.progress.show(&update, clock::now(), self.printer)?,
+                wish = signals.next() => match wish {
+                    Wish::Commit => drop(self.commit.send(())),
+                    Wish::Stop if stopping => return Err(Error::Interrupted.into()),
+                    Wish::Stop => {
+                        tracing::info!("stopping: what was read is committed, partitions are given back; a second signal stops at once");
+                        stopping = true;
+                        self.parts.values().for_each(|part| part.stop.cancel());
+                    }
+                },
+                _ = tick.tick() => self.progress.tick(clock::now(), self.printer)?,
+                () = watched.rest(), if !stopping => {}
+            }
+        }
+        while let Ok(update) = said.try_recv() {
+            self.progress.show(&update, clock::now(), self.printer)?;
+        }
+        self.failed.map_or(Ok(()), |exit| Err(Reported(exit).into()))
+    }
+
+    /// Begins and ends parts until they are what is wanted.
+    async fn match_up(&mut self, wanted: &[Wanted]) {
+        let takes = |one: &&Wanted| self.only.is_empty() || self.only.contains(&one.name);
+        let wanted: BTreeMap<&str, &Wanted> =
+            wanted.iter().filter(takes).filter(|one| one.wish.running).map(|one| (one.name.as_str(), one)).collect();
+        let made_of = |one: &Wanted| (one.text.clone(), one.wish.clone());
+        let stale = |(name, part): &(&String, &Part)| {
+            wanted.get(name.as_str()).is_none_or(|one| made_of(one) != part.made_of)
+        };
+        for name in self.parts.iter().filter(stale).map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            if let Some(part) = self.parts.remove(&name) {
+                part.stop.cancel();
+                self.ended(&name, part).await;
+            }
+        }
+        for (name, one) in wanted {
+            if self.parts.contains_key(name) || self.over.contains(name) {
+                continue;
+            }
+            match one.load() {
+                Ok(loaded) => {
+                    let branch = loaded.spec.commit.branch.clone();
+                    self.begin(one, branch);
+                }
+                Err(error) => {
+                    tracing::error!(pipeline = name, code = error.code(), error = chain(&error), "the pipeline cannot run");
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, wanted: &Wanted, branch: String) {
+        let pipeline = Arc::new(Pipeline {
+            provisions: self.provisions.clone(),
+            wanted: wanted.clone(),
+            branch,
+            options: self.options.clone(),
+            leader: Leader { id: self.station.id().to_owned(), address: self.station.address() },
+            seen: AtomicU64::new(0),
+            updates: self.updates.clone(),
+            commit: self.commit.clone(),
+            failed: Mutex::default(),
+        });
+        let (station, own, stop) = (Arc::clone(&self.station), Arc::clone(&pipeline), CancellationToken::new());
+        let (name, stopped) = (wanted.name.clone(), stop.clone());
+        let task = owner::spawn(async move {
+            let part = attend(&station, &name, own.as_ref(), &stopped);
+            owner::work_for(&name, part).await
+        });
+        let made_of = (wanted.text.clone(), wanted.wish.clone());
+        self.parts.insert(wanted.name.clone(), Part { made_of, pipeline, stop, task });
+    }
+
+    async fn reap(&mut self) {
+        let over: Vec<String> =
+            self.parts.iter().filter(|(_, part)| part.task.is_finished()).map(|(name, _)| name.clone()).collect();
+        for name in over {
+            if let Some(part) = self.parts.remove(&name) {
+                self.ended(&name, part).await;
+            }
+        }
+    }
+
+    /// Takes note of how a part ended.
+    async fn ended(&mut self, name: &str, part: Part) {
+        match part.task.await {
+            Ok(Ok(Attended::Stopped)) => {}
+            Ok(Ok(Attended::Over)) => drop(self.over.insert(name.to_owned())),
+            Ok(Err(error)) => {
+                self.over.insert(name.to_owned());
+                self.report(anyhow::Error::new(error));
+            }
+            Err(error) => {
+                self.over.insert(name.to_owned());
+                self.report(anyhow::Error::new(Error::Runtime { source: error.into() }));
+            }
+        }
+        if let Some(error) = part.pipeline.failed.lock().await.take() {
+            tracing::debug!(pipeline = name, error = chain(&error), "it failed before");
+        }
+    }
+
+    fn report(&mut self, error: anyhow::Error) {
+        if let Some(report) = Report::of(&error) {
+            let json = self.printer.json();
+            self.progress.aside(|| report.say(json));
+            self.failed.get_or_insert(report.exit());
+        }
+    }
+}

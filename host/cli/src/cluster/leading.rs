@@ -1,0 +1,106 @@
+//! A pipeline of the store that this process leads, or follows whoever does.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use async_trait::async_trait;
+use spout_base::error::{Coded as _, Kind, chain};
+use spout_cluster::{Branch, Claimed, Ended, Leading as Fleet};
+use spout_keeper::{Provisions, Wanted};
+use spout_pipeline::{Error as PipelineError, Host, Leading, Parts, RunOptions, Update};
+use spout_repo::{Error as RepoError, Leader};
+use tokio::sync::{Mutex, broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// A pipeline, and what is needed to lead it.
+pub(super) struct Pipeline {
+    pub(super) provisions: Provisions,
+    pub(super) wanted: Wanted,
+    pub(super) branch: String,
+    pub(super) options: RunOptions,
+    pub(super) leader: Leader,
+    /// The newest epoch of the branch that was seen.
+    pub(super) seen: AtomicU64,
+    pub(super) updates: mpsc::UnboundedSender<Update>,
+    /// Orders to commit at once what was read.
+    pub(super) commit: broadcast::Sender<()>,
+    /// Why it failed last.
+    pub(super) failed: Mutex<Option<PipelineError>>,
+}
+
+#[async_trait]
+impl Branch for Pipeline {
+    async fn newest(&self) -> Result<Option<Claimed>, String> {
+        let holder = match self.provisions.store().repo(&self.wanted.name).await {
+            Ok(repo) => repo.holder(&self.branch).await,
+            Err(RepoError::UnknownRepo { .. }) => return Ok(None),
+            Err(error) => Err(error),
+        };
+        let (epoch, holder) = holder.map_err(|error| chain(&error))?;
+        self.seen.store(epoch, Ordering::Relaxed);
+        let leads = holder.filter(|holder| !holder.has_left()).map(|holder| holder.leader);
+        Ok(leads.map(|leader| {
+            let (id, address) = leader.map(|Leader { id, address }| (id, address)).unzip();
+            Claimed { epoch, address, id }
+        }))
+    }
+
+    async fn lead(&self, fleet: Fleet, stop: &CancellationToken) -> Ended {
+        let parts = match self.provisions.to_lead(&self.wanted).await {
+            Ok(parts) => parts,
+            Err(error) => return Ended::Failed(chain(&error)),
+        };
+        let seen = self.seen.load(Ordering::Relaxed);
+        let leads = Some(Leading { fleet: Arc::new(fleet), leader: self.leader.clone(), seen });
+        let options = RunOptions { leads, ..self.options.clone() };
+        let (host, said) = Host::start(vec![parts.clone()], self.provisions.store(), &options);
+        let failed = self.until_over(host, said, &parts, stop).await;
+        let ended = match &failed {
+            None if stop.is_cancelled() => Ended::Stopped,
+            None => Ended::Over,
+            Some(error) if error.kind() == Kind::Fenced => Ended::Fenced,
+            Some(error) => Ended::Failed(chain(error)),
+        };
+        *self.failed.lock().await = failed;
+        ended
+    }
+}
+
+impl Pipeline {
+    async fn until_over(
+        &self,
+        mut host: Host,
+        mut said: mpsc::UnboundedReceiver<Update>,
+        parts: &Parts,
+        stop: &CancellationToken,
+    ) -> Option<PipelineError> {
+        let (mut told, mut over, mut stopping, mut error) = (false, false, false, None);
+        let mut commit = self.commit.subscribe();
+        while !(told && over) {
+            tokio::select! {
+                update = said.recv(), if !told => match update {
+                    Some(update) => {
+                        if matches!(update, Update::Committed { .. }) {
+                            self.provisions.confirm(&self.wanted, parts).await;
+                        }
+                        // Whoever listened may have gone away.
+                        drop(self.updates.send(update));
+                    }
+                    None => told = true,
+                },
+                failure = host.failure(), if !over => match failure {
+                    Some(failure) => drop(error.get_or_insert(failure)),
+                    None => over = true,
+                },
+                order = commit.recv() => if !matches!(order, Err(broadcast::error::RecvError::Closed)) { host.commit() },
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    host.stop();
+                }
+            }
+        }
+        error
+    }
+}
