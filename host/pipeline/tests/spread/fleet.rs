@@ -22,11 +22,19 @@ use spout_pipeline::{Fleet, Job, Lost, Member, Said, Task, Worker, Works as _};
 
 use super::TestBuilds;
 
+/// A member that is there.
+#[derive(Clone, Debug)]
+struct There {
+    worker: Worker,
+    labels: BTreeMap<String, String>,
+    dead: CancellationToken,
+}
+
 /// The members of a test.
 #[derive(Clone, Debug)]
 pub(super) struct LocalFleet {
     store: Store,
-    all: Arc<Mutex<BTreeMap<String, (Worker, CancellationToken)>>>,
+    all: Arc<Mutex<BTreeMap<String, There>>>,
     there: Arc<watch::Sender<Vec<Member>>>,
     /// What each task was, and whose.
     pub(super) tasks: Arc<Mutex<Vec<(String, Value)>>>,
@@ -47,17 +55,23 @@ impl LocalFleet {
 
     /// Another process comes; its id.
     pub(super) fn join(&self) -> String {
+        self.join_with(&[])
+    }
+
+    /// Another process comes, of which this is said; its id.
+    pub(super) fn join_with(&self, labels: &[(&str, &str)]) -> String {
         let id = format!("m{:03}", self.named.fetch_add(1, Ordering::Relaxed));
         let worker = Worker::new(&self.store, Arc::new(TestBuilds));
-        self.all.lock().unwrap().insert(id.clone(), (worker, CancellationToken::new()));
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.all.lock().unwrap().insert(id.clone(), There { worker, labels, dead: CancellationToken::new() });
         self.tell();
         id
     }
 
     /// A process dies: its tasks are lost, and what it had taken with them.
     pub(super) fn kill(&self, id: &str) {
-        if let Some((_, dead)) = self.all.lock().unwrap().remove(id) {
-            dead.cancel();
+        if let Some(there) = self.all.lock().unwrap().remove(id) {
+            there.dead.cancel();
         }
         self.tell();
     }
@@ -68,15 +82,16 @@ impl LocalFleet {
     }
 
     fn tell(&self) {
-        let members =
-            self.all.lock().unwrap().keys().map(|id| Member { id: id.clone(), ..Member::default() }).collect();
+        let all = self.all.lock().unwrap().clone();
+        let member = |(id, there): (String, There)| Member { id, labels: there.labels, leaves: false };
+        let members = all.into_iter().map(member).collect();
         self.there.send_replace(members);
     }
 
     fn task(&self, task: &Task, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Bytes, Lost>> {
         let member = task.member.clone();
         let lost = move |reason: String| Lost { member: member.clone(), reason };
-        let Some((worker, dead)) = self.all.lock().unwrap().get(&task.member).cloned() else {
+        let Some(There { worker, dead, .. }) = self.all.lock().unwrap().get(&task.member).cloned() else {
             return stream::once(std::future::ready(Err(lost("there is no such member".into())))).boxed();
         };
         let head = head(&task.what);

@@ -347,3 +347,58 @@ async fn a_leader_that_another_one_replaced_is_fenced() {
     assert!(second.failure().await.is_none());
     whole_at_every_version(&place).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn partitions_go_to_members_of_which_the_spec_says_so() {
+    let place = Place::new();
+    let fleet = LocalFleet::new(place.store().await);
+    fleet.join();
+    let here = fleet.join_with(&[("zone", "a"), ("disk", "fast")]);
+    fleet.join_with(&[("zone", "b")]);
+    let text = spec(5_000, 0, "", "rows: 1000, time: 1h") + "cluster: {labels: {zone: a}}\n";
+    run(&place, &text, &leading(&fleet, Until::Ended)).await.unwrap();
+    assert_eq!(whole_at_every_version(&place).await, 5_000);
+    assert!(fleet.tasks.lock().unwrap().iter().all(|(member, _)| *member == here));
+}
+
+/// What each member reads, if so many do, in the last job.
+fn placed(fleet: &LocalFleet, members: usize) -> Option<BTreeMap<u64, String>> {
+    let tasks = fleet.tasks.lock().unwrap();
+    let last = tasks.last()?.1["job"].clone();
+    let of_last: Vec<_> = tasks.iter().filter(|(_, task)| task["job"] == last).collect();
+    let mut placed = BTreeMap::new();
+    for (member, task) in &of_last {
+        for assigned in task["partitions"].as_array().unwrap() {
+            placed.insert(assigned["partition"].as_u64().unwrap(), member.clone());
+        }
+    }
+    (of_last.len() == members && placed.len() == PARTITIONS as usize).then_some(placed)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_member_that_joins_takes_its_share_and_no_more_moves() {
+    let place = Place::new();
+    let fleet = LocalFleet::new(place.store().await);
+    for _ in 0..3 {
+        fleet.join();
+    }
+    let text = spec(1_000_000, 4_000, "", "rows: 100000, time: 100ms");
+    let store = place.store().await;
+    let (mut host, _told) = Host::start(vec![parts(&text).await], &store, &leading(&fleet, Until::Stopped));
+    let until = async |members: usize| {
+        loop {
+            if let Some(placed) = placed(&fleet, members) {
+                return placed;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let before = until(3).await;
+    fleet.join();
+    let after = until(4).await;
+    let moved = before.iter().filter(|(partition, member)| after[*partition] != **member).count();
+    assert_eq!(moved, PARTITIONS as usize / 4);
+    host.stop();
+    assert!(host.failure().await.is_none());
+    whole_at_every_version(&place).await;
+}
