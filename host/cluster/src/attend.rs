@@ -196,10 +196,10 @@ impl Attending<'_> {
             }
             match self.posts.follow(leader, self.fleet, self.stop).await {
                 Ok(Followed::Left) => return Ok(Outcome::Stopped),
-                // It said so itself, so there is nothing to wait for but the others, which want to lead as much.
+                // It said so itself: nothing to wait for but the others, which want to lead as much.
                 Ok(Followed::Dismissed) => {
                     self.sleep(self.pace.jitter.mul_f64(rand::random())).await;
-                    return Ok(Outcome::Again);
+                    until = clock::now();
                 }
                 // Patience is over already; but a process that itself was stopped finds everybody silent, so ask once more.
                 Ok(Followed::Silent { .. }) => until = clock::now(),

@@ -134,7 +134,8 @@ impl Attendance {
         let stop = self.stop.clone();
         tokio::spawn(async move {
             let (posts, branch, pause) = (&*process, &*process, Duration::ZERO);
-            let pace = Pace { answer: Duration::from_millis(100), ..pace() };
+            let (leader, answer) = (Duration::from_millis(300), Duration::from_millis(100));
+            let pace = Pace { leader, answer, ..pace() };
             Attending { posts, pace, fleet: FLEET, branch, stop: &stop, pause }.run().await
         })
     }

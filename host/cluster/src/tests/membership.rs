@@ -78,7 +78,7 @@ async fn members_are_let_go_with_the_fleet() {
 
 #[tokio::test]
 async fn a_silent_member_is_out_and_its_job_lost() {
-    let (leader, worker) = (Site::open(settings()).await.unwrap(), Site::open(settings()).await.unwrap());
+    let (leader, worker) = (Site::open(impatient()).await.unwrap(), Site::open(settings()).await.unwrap());
     let leading = leader.station.lead(FLEET).unwrap();
     // The connection stays, and the engine's port answers: only the beats are missing, as from a process that is stopped.
     let (mut stream, answer) = ask(&leader, join(&worker)).await;
@@ -124,7 +124,7 @@ async fn a_member_that_cannot_be_reached_is_none() {
 
 #[tokio::test]
 async fn a_silent_leader_is_noticed() {
-    let worker = Site::open(settings()).await.unwrap();
+    let worker = Site::open(impatient()).await.unwrap();
     let leader = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = leader.local_addr().unwrap().to_string();
     let leave = CancellationToken::new();

@@ -40,7 +40,7 @@ impl Drop for Process {
 #[ignore = "runs as a process of other tests"]
 async fn member() {
     let Ok(leader) = std::env::var(LEADER) else { return };
-    let pace = if std::env::var_os(USUAL).is_some() { Pace::default() } else { pace() };
+    let pace = if std::env::var_os(USUAL).is_some() { Pace::default() } else { impatient().pace };
     let site = Site::open(Settings { pace, ..settings() }).await.unwrap();
     // Whoever started it ends it.
     loop {
@@ -62,7 +62,7 @@ async fn other(leader: &Site, leading: &Leading) -> String {
 
 #[tokio::test]
 async fn a_task_runs_in_the_process_of_its_member() {
-    let (leader, leading) = led(pace()).await;
+    let (leader, leading) = led(impatient().pace).await;
     let process = Process::start(&leader, false);
     let id = other(&leader, &leading).await;
     let said = all(start(&leading, &[(id.clone(), "pid")])).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_task_runs_in_the_process_of_its_member() {
 #[tokio::test]
 async fn a_process_that_is_stopped_or_killed_loses_its_job_and_no_other() {
     for signal in [Signal::STOP, Signal::KILL] {
-        let (leader, leading) = led(pace()).await;
+        let (leader, leading) = led(impatient().pace).await;
         let process = Process::start(&leader, false);
         let id = other(&leader, &leading).await;
         let mut job = start(&leading, &[(id.clone(), "hold"), (leader.id(), "hold")]);
