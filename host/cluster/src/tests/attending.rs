@@ -204,6 +204,25 @@ async fn a_follower_that_was_paused_disturbs_nobody() {
 }
 
 #[tokio::test]
+async fn a_leader_that_was_replaced_already_is_not_replaced_again() {
+    let mut all = Attendance::new();
+    let first = all.process("a", false).await;
+    assert_eq!(all.next().await, "a leads");
+    let second = all.process("b", false).await;
+    assert_eq!(all.next().await, "b follows a");
+    // With the claim of another process the first one is fenced, and answers nobody.
+    all.world.answer("x", true);
+    all.world.claim("x");
+    let mut next = [all.next().await, all.next().await];
+    next.sort();
+    assert_eq!(next, ["a follows x", "b follows x"]);
+    assert_eq!(*all.world.claims.lock().unwrap(), ["a", "x"]);
+    all.stop.cancel();
+    soon(first).await.unwrap().unwrap();
+    soon(second).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn who_is_refused_for_good_replaces_nobody() {
     let mut all = Attendance::new();
     let first = all.process("a", false).await;
