@@ -194,7 +194,11 @@ impl Attending<'_> {
             if self.stop.is_cancelled() {
                 return Ok(Outcome::Stopped);
             }
-            match self.posts.follow(leader, self.fleet, self.stop).await {
+            let followed = self.posts.follow(leader, self.fleet, self.stop).await;
+            if followed.is_ok() {
+                self.pause = Duration::ZERO;
+            }
+            match followed {
                 Ok(Followed::Left) => return Ok(Outcome::Stopped),
                 // It said so itself: nothing to wait for but the others, which want to lead as much.
                 Ok(Followed::Dismissed) => {

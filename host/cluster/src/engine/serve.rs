@@ -33,6 +33,8 @@ const WINDOW: u32 = 4 << 20;
 const WINDOWS: u32 = 16 << 20;
 /// Calls of one caller at once: two for each task.
 const CALLS: u32 = 4096;
+/// Calls that a caller may give up before they are taken. Of the usual 20 a burst of jobs that are dropped would make an attack.
+const GIVEN_UP: usize = 4096;
 
 /// What does the engine's tasks in this process.
 pub(crate) fn worker(works: Arc<dyn Works>, version: &str) -> Worker {
@@ -75,6 +77,7 @@ pub(crate) async fn serve(worker: Worker, token: Token, pace: Pace, mut links: m
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOWS)
         .max_concurrent_streams(CALLS)
+        .http2_max_pending_accept_reset_streams(Some(GIVEN_UP))
         .http2_keepalive_interval(Some(pace.beat))
         .http2_keepalive_timeout(Some(pace.pong()))
         .http2_max_header_list_size(16 << 10);
