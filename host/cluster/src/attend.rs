@@ -194,12 +194,16 @@ impl Attending<'_> {
             if self.stop.is_cancelled() {
                 return Ok(Outcome::Stopped);
             }
-            match self.posts.follow(leader, self.fleet, self.stop).await {
+            let followed = self.posts.follow(leader, self.fleet, self.stop).await;
+            if followed.is_ok() {
+                self.pause = Duration::ZERO;
+            }
+            match followed {
                 Ok(Followed::Left) => return Ok(Outcome::Stopped),
-                // It said so itself, so there is nothing to wait for but the others, which want to lead as much.
+                // It said so itself: nothing to wait for but the others, which want to lead as much.
                 Ok(Followed::Dismissed) => {
                     self.sleep(self.pace.jitter.mul_f64(rand::random())).await;
-                    return Ok(Outcome::Again);
+                    until = clock::now();
                 }
                 // Patience is over already; but a process that itself was stopped finds everybody silent, so ask once more.
                 Ok(Followed::Silent { .. }) => until = clock::now(),

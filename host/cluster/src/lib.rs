@@ -19,7 +19,8 @@
 //!
 //! **What a job costs** (two processes on two shared cores, `tests/processes.rs`): from start to end of an empty one 1.2 ms (p99 5.6), one
 //! in the leader alone 0.5 ms (p99 5.0); an order there and a word back 0.09 ms (p99 2.5); 33,000 words of 1 kB a second, 460 MB/s in
-//! words of 100 kB, 610 MB/s in words of 1 MB. A process that is killed is lost after 15 ms, one that is stopped after 4.7 s.
+//! words of 100 kB, 610 MB/s in words of 1 MB. A member that is killed is lost after 15 ms, one that is stopped after 4.7 s;
+//! a leader that is killed is replaced after 0.5 s, one that is stopped after 5.7 to 6.9 s.
 //!
 //! **Time**: beats each second both ways. A member that is silent for 5 s is out, and its jobs are lost at once; a leader that is silent
 //! for 3 s and up to 2 s more is replaced. Clocks decide nothing else: who may publish, the store says.

@@ -33,6 +33,8 @@ const WINDOW: u32 = 4 << 20;
 const WINDOWS: u32 = 16 << 20;
 /// Calls of one caller at once: two for each task.
 const CALLS: u32 = 4096;
+/// Calls that a caller may give up before they are taken. Of the usual 20 a burst of jobs that are dropped would make an attack.
+const GIVEN_UP: usize = 4096;
 
 /// What does the engine's tasks in this process.
 pub(crate) fn worker(works: Arc<dyn Works>, version: &str) -> Worker {
@@ -75,6 +77,7 @@ pub(crate) async fn serve(worker: Worker, token: Token, pace: Pace, mut links: m
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOWS)
         .max_concurrent_streams(CALLS)
+        .http2_max_pending_accept_reset_streams(Some(GIVEN_UP))
         .http2_keepalive_interval(Some(pace.beat))
         .http2_keepalive_timeout(Some(pace.pong()))
         .http2_max_header_list_size(16 << 10);
@@ -89,4 +92,63 @@ impl Connected for Link {
     type ConnectInfo = ();
 
     fn connect_info(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::{
+        arrow::datatypes::Schema,
+        physical_plan::{empty::EmptyExec, metrics::ExecutionPlanMetricsSet},
+        prelude::SessionContext,
+    };
+    use datafusion_distributed::{MaybeEncoded, SetPlanRequest, TaskKey};
+    use futures::{StreamExt as _, stream::BoxStream};
+    use http::HeaderMap;
+    use url::Url;
+
+    use super::*;
+    use crate::{
+        Pace, Settings, Station,
+        engine::{Address, Peer, Route},
+        link::Transport,
+    };
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Works for Nothing {
+        fn work(
+            &self,
+            _: bytes::Bytes,
+            _: BoxStream<'static, bytes::Bytes>,
+        ) -> BoxStream<'static, Result<bytes::Bytes, String>> {
+            stream::empty().boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_leader_only_tasks_are_taken() {
+        let token = Token::new("sixteen bytes or more").unwrap();
+        let settings = Settings::new(([127, 0, 0, 1], 0).into(), token.clone());
+        let station = Station::open(settings, Arc::new(Nothing)).await.unwrap();
+        let transport = Transport::new(None, Pace::default()).unwrap();
+        let route = Route::there(&Address::parse(&station.address()).unwrap(), &transport, &token).unwrap();
+        let peer = Arc::new(Peer::new(station.id().to_owned(), route));
+        let request = SetPlanRequest {
+            task_key: TaskKey { query_id: Default::default(), stage_id: 1, task_number: 0 },
+            task_count: 1,
+            plan: MaybeEncoded::Decoded(Arc::new(EmptyExec::new(Arc::new(Schema::empty())))),
+            work_unit_feed_declarations: Vec::new(),
+            target_worker_url: Url::parse("spout:/0").unwrap(),
+            query_start_time_ns: 0,
+        };
+        let (messages, context) = (stream::pending().boxed(), SessionContext::new().task_ctx());
+        let metrics = ExecutionPlanMetricsSet::new();
+        let mut channel = peer.channel();
+        let taken = channel.coordinator_channel(HeaderMap::new(), request, messages, metrics, &context).await;
+        let error = taken.map(drop).unwrap_err();
+        assert!(error.to_string().contains("EmptyExec is no task of a pipeline"), "{error}");
+        // That was an error of the worker's engine, so the member is still one.
+        assert!(!peer.gone.is_cancelled());
+    }
 }

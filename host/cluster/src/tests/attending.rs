@@ -134,7 +134,8 @@ impl Attendance {
         let stop = self.stop.clone();
         tokio::spawn(async move {
             let (posts, branch, pause) = (&*process, &*process, Duration::ZERO);
-            let pace = Pace { answer: Duration::from_millis(100), ..pace() };
+            let (leader, answer) = (Duration::from_millis(300), Duration::from_millis(100));
+            let pace = Pace { leader, answer, ..pace() };
             Attending { posts, pace, fleet: FLEET, branch, stop: &stop, pause }.run().await
         })
     }
@@ -200,6 +201,25 @@ async fn a_follower_that_was_paused_disturbs_nobody() {
     for process in [first, second, third] {
         soon(process).await.unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_leader_that_was_replaced_already_is_not_replaced_again() {
+    let mut all = Attendance::new();
+    let first = all.process("a", false).await;
+    assert_eq!(all.next().await, "a leads");
+    let second = all.process("b", false).await;
+    assert_eq!(all.next().await, "b follows a");
+    // With the claim of another process the first one is fenced, and answers nobody.
+    all.world.answer("x", true);
+    all.world.claim("x");
+    let mut next = [all.next().await, all.next().await];
+    next.sort();
+    assert_eq!(next, ["a follows x", "b follows x"]);
+    assert_eq!(*all.world.claims.lock().unwrap(), ["a", "x"]);
+    all.stop.cancel();
+    soon(first).await.unwrap().unwrap();
+    soon(second).await.unwrap().unwrap();
 }
 
 #[tokio::test]

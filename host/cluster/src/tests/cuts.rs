@@ -67,7 +67,7 @@ struct Apart {
 
 impl Apart {
     async fn meet() -> Self {
-        let leader = Site::open(settings()).await.unwrap();
+        let leader = Site::open(impatient()).await.unwrap();
         let leading = leader.station.lead(FLEET).unwrap();
         let end = Arc::new(std::sync::OnceLock::new());
         let there = Cable::to(Arc::clone(&end)).await;
@@ -77,7 +77,7 @@ impl Apart {
         let listen = listener.local_addr().unwrap();
         drop(listener);
         end.set(listen.to_string()).unwrap();
-        let worker = Site::open(Settings { listen, advertise, ..settings() }).await.unwrap();
+        let worker = Site::open(Settings { listen, advertise, ..impatient() }).await.unwrap();
         let back = Cable::to(Arc::new(leader.station.address().into())).await;
         let (station, address) = (Arc::clone(&worker.station), back.address.to_string());
         let following = tokio::spawn(async move { station.follow(&address, FLEET, &CancellationToken::new()).await });

@@ -96,6 +96,28 @@ async fn tasks_end_with_whoever_listens() {
 }
 
 #[tokio::test]
+async fn jobs_that_are_given_up_at_once_harm_nobody() {
+    let two = Two::meet().await;
+    for round in 0..300 {
+        let mut job = two.start(&[(&two.leader, "hold"), (&two.worker, "hold"), (&two.worker, "fail")]);
+        // Some before their tasks have started, some while they do.
+        for _ in 0..round % 3 {
+            drop(soon(job.said.next()).await);
+        }
+        for _ in 0..round % 50 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let many: Vec<Job> = (0..100).map(|_| two.start(&[(&two.worker, "hold"), (&two.worker, "hold")])).collect();
+    tokio::task::yield_now().await;
+    drop(many);
+    soon(two.leader.doing.idle()).await;
+    soon(two.worker.doing.idle()).await;
+    two.is_well().await;
+    assert!(!two.following.is_finished(), "it was never out");
+}
+
+#[tokio::test]
 async fn who_does_not_listen_is_not_flooded() {
     let two = Two::meet().await;
     let mut job = two.start(&[(&two.worker, "say 10000 1000000")]);

@@ -66,6 +66,25 @@ async fn members_are_seen_with_their_labels_and_leave_when_they_are_idle() {
 }
 
 #[tokio::test]
+async fn who_leaves_is_let_go_once_it_is_idle() {
+    let (leader, worker) = (Site::open(settings()).await.unwrap(), Site::open(settings()).await.unwrap());
+    let leading = leader.station.lead(FLEET).unwrap();
+    let (mut stream, answer) = ask(&leader, join(&worker)).await;
+    assert_eq!(answer, Some(Word::Welcome));
+    let mut job = start(&leading, &[(worker.id(), "obey")]);
+    soon(job.said.next()).await.unwrap().unwrap();
+    write(&mut stream, &Word::Leaving).await;
+    members(&leading, |members| members.iter().any(|member| member.leaves)).await;
+    for _ in 0..6 {
+        assert_eq!(soon(read(&mut stream)).await, Some(Word::Beat));
+    }
+    job.orders.send(Bytes::from_static(b"cut")).unwrap();
+    assert_eq!(all(job).await.map(|said| said.len()), Ok(1));
+    while soon(read(&mut stream)).await.unwrap() != Word::Released {}
+    members(&leading, |members| members.len() == 1).await;
+}
+
+#[tokio::test]
 async fn members_are_let_go_with_the_fleet() {
     let two = Two::meet().await;
     assert!(matches!(two.leader.station.lead(FLEET), Err(Error::Twice { .. })));
@@ -78,7 +97,7 @@ async fn members_are_let_go_with_the_fleet() {
 
 #[tokio::test]
 async fn a_silent_member_is_out_and_its_job_lost() {
-    let (leader, worker) = (Site::open(settings()).await.unwrap(), Site::open(settings()).await.unwrap());
+    let (leader, worker) = (Site::open(impatient()).await.unwrap(), Site::open(settings()).await.unwrap());
     let leading = leader.station.lead(FLEET).unwrap();
     // The connection stays, and the engine's port answers: only the beats are missing, as from a process that is stopped.
     let (mut stream, answer) = ask(&leader, join(&worker)).await;
@@ -124,7 +143,7 @@ async fn a_member_that_cannot_be_reached_is_none() {
 
 #[tokio::test]
 async fn a_silent_leader_is_noticed() {
-    let worker = Site::open(settings()).await.unwrap();
+    let worker = Site::open(impatient()).await.unwrap();
     let leader = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = leader.local_addr().unwrap().to_string();
     let leave = CancellationToken::new();

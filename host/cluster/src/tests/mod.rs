@@ -29,14 +29,21 @@ const FLEET: &str = "repo@main";
 /// Whatever is waited for comes long before.
 const LONG: Duration = Duration::from_secs(30);
 
+/// Beats often, and has patience with a machine that does much else.
 fn pace() -> Pace {
     Pace {
         beat: Duration::from_millis(50),
-        member: Duration::from_millis(400),
-        leader: Duration::from_millis(300),
+        member: Duration::from_secs(20),
+        leader: Duration::from_secs(20),
         jitter: Duration::from_millis(50),
-        answer: Duration::from_secs(4),
+        answer: Duration::from_secs(20),
     }
+}
+
+/// For tests of silence.
+fn impatient() -> Settings {
+    let silent = Duration::from_millis(1200);
+    Settings { pace: Pace { member: silent, leader: silent, ..pace() }, ..settings() }
 }
 
 fn token() -> Token {

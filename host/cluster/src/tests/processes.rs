@@ -6,6 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use spout_base::clock;
 
 use super::*;
+use crate::{Branch, Claimed, Ended, attend};
 
 const LEADER: &str = "SPOUT_CLUSTER_TEST_LEADER";
 const USUAL: &str = "SPOUT_CLUSTER_TEST_USUAL_PACE";
@@ -40,7 +41,7 @@ impl Drop for Process {
 #[ignore = "runs as a process of other tests"]
 async fn member() {
     let Ok(leader) = std::env::var(LEADER) else { return };
-    let pace = if std::env::var_os(USUAL).is_some() { Pace::default() } else { pace() };
+    let pace = if std::env::var_os(USUAL).is_some() { Pace::default() } else { impatient().pace };
     let site = Site::open(Settings { pace, ..settings() }).await.unwrap();
     // Whoever started it ends it.
     loop {
@@ -62,7 +63,7 @@ async fn other(leader: &Site, leading: &Leading) -> String {
 
 #[tokio::test]
 async fn a_task_runs_in_the_process_of_its_member() {
-    let (leader, leading) = led(pace()).await;
+    let (leader, leading) = led(impatient().pace).await;
     let process = Process::start(&leader, false);
     let id = other(&leader, &leading).await;
     let said = all(start(&leading, &[(id.clone(), "pid")])).await.unwrap();
@@ -74,7 +75,7 @@ async fn a_task_runs_in_the_process_of_its_member() {
 #[tokio::test]
 async fn a_process_that_is_stopped_or_killed_loses_its_job_and_no_other() {
     for signal in [Signal::STOP, Signal::KILL] {
-        let (leader, leading) = led(pace()).await;
+        let (leader, leading) = led(impatient().pace).await;
         let process = Process::start(&leader, false);
         let id = other(&leader, &leading).await;
         let mut job = start(&leading, &[(id.clone(), "hold"), (leader.id(), "hold")]);
@@ -93,6 +94,99 @@ async fn a_process_that_is_stopped_or_killed_loses_its_job_and_no_other() {
             let again = other(&leader, &leading).await;
             assert!(all(start(&leading, &[(again, "say 1 8")])).await.is_ok());
         }
+    }
+}
+
+/// Claims as lines of a file that processes share: the id and the address of each leader.
+struct Claims {
+    file: std::path::PathBuf,
+    station: Arc<Station>,
+}
+
+fn claims(file: &std::path::Path) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(|line| line.split_once(' ').unwrap()).map(|(id, at)| (id.into(), at.into())).collect()
+}
+
+#[async_trait::async_trait]
+impl Branch for Claims {
+    async fn newest(&self) -> Result<Option<Claimed>, String> {
+        let all = claims(&self.file);
+        let epoch = all.len() as u64;
+        Ok(all.last().map(|(id, address)| Claimed { epoch, address: Some(address.clone()), id: Some(id.clone()) }))
+    }
+
+    async fn lead(&self, _fleet: Leading, stop: &CancellationToken) -> Ended {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&self.file).unwrap();
+        let line = format!("{} {}\n", self.station.id(), self.station.address());
+        std::io::Write::write_all(&mut file, line.as_bytes()).unwrap();
+        let fenced = async {
+            while claims(&self.file).last().is_some_and(|(id, _)| id == self.station.id()) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => Ended::Stopped,
+            () = fenced => Ended::Fenced,
+        }
+    }
+}
+
+const CLAIMS: &str = "SPOUT_CLUSTER_TEST_CLAIMS";
+
+/// What processes of [`takeover`] run.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "runs as a process of other tests"]
+async fn peer() {
+    let Ok(file) = std::env::var(CLAIMS) else { return };
+    let site = Site::open(Settings { pace: Pace::default(), ..settings() }).await.unwrap();
+    println!("{}", site.id());
+    let branch = Claims { file: file.into(), station: Arc::clone(&site.station) };
+    attend(&site.station, FLEET, &branch, &CancellationToken::new()).await.unwrap();
+}
+
+/// `cargo test … tests::processes::takeover -- --ignored --exact --nocapture`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures"]
+async fn takeover() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("claims");
+    let (mut processes, mut output) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--ignored", "--exact", "--nocapture", "tests::processes::peer"]).env(CLAIMS, &file);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+        let id = lines.find_map(|line| line.ok().filter(|line| line.len() == 32)).unwrap();
+        // Who cannot print what it wants to ends.
+        output.push(lines);
+        processes.push((id, Process(child)));
+    }
+    let settled = async |before: usize| {
+        let wait = async {
+            while claims(&file).len() <= before {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        soon(wait).await;
+    };
+    settled(0).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    for signal in [Signal::STOP, Signal::STOP, Signal::KILL] {
+        let before = claims(&file);
+        let (leader, _) = before.last().unwrap();
+        let at = processes.iter().position(|(id, _)| id == leader).unwrap();
+        processes[at].1.signal(signal);
+        let since = clock::now();
+        settled(before.len()).await;
+        println!("claimed {:?} after {signal:?} of the leader", since.elapsed());
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let after = claims(&file).len();
+        if signal == Signal::STOP {
+            processes[at].1.signal(Signal::CONT);
+            tokio::time::sleep(Duration::from_secs(6)).await;
+        }
+        println!("{} claims, {} more once it was back", after - before.len(), claims(&file).len() - after);
     }
 }
 
