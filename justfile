@@ -15,6 +15,12 @@ _list:
 build:
     cargo build --release --locked --workspace --bin spout
 
+# The host with the feature `cluster` (target/release/spout-cluster): `spout worker` and `spout run --cluster`.
+[group('use')]
+cluster:
+    cargo build --release --locked --workspace --features spout-cli/cluster --bin spout
+    cp target/release/spout target/release/spout-cluster
+
 # Build every plugin into plugins/*.wasm; adds the wasm32-wasip2 target where it is missing.
 [group('use')]
 plugins *names:
@@ -33,8 +39,8 @@ spout *args: build
 
 # Every test: unit, conformance, kill -9, hostile plugins, real input.
 [group('check')]
-test: build plugins guests
-    cargo test --release --workspace --locked
+test: cluster build plugins guests
+    cargo test --release --workspace --locked --features spout-cli/cluster
 
 # The unit tests of one room of the host, without building what is above it: `./justw room node sessions`.
 [group('check')]
@@ -65,6 +71,7 @@ fmt-check:
 [group('check')]
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --workspace --all-targets --locked --features spout-cli/cluster -- -D warnings
 
 # The docs site, into target/site: the pages of this repository and a reference made by the binary. A broken link fails.
 [group('check')]

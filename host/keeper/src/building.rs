@@ -76,11 +76,7 @@ impl Building {
     }
 
     /// The parts with the plugins of these digests.
-    pub(super) async fn with(
-        &self,
-        specs: &[Loaded],
-        digests: &BTreeMap<String, String>,
-    ) -> Result<Vec<Parts>, Error> {
+    pub(super) async fn with(&self, specs: &[Loaded], digests: &BTreeMap<String, String>) -> Result<Vec<Parts>, Error> {
         build(specs, &self.plugins.pinned(digests)).await
     }
 

@@ -308,7 +308,11 @@ mod tests {
         let leader = Standings::default();
         leader.open(&found, "", 1);
         leader.heard(standings.told());
-        assert_eq!((leader.partitions().len(), lags(&leader, 9000)), (1, (Some(0), Some(0))), "of others it reads none");
+        assert_eq!(
+            (leader.partitions().len(), lags(&leader, 9000)),
+            (1, (Some(0), Some(0))),
+            "of others it reads none"
+        );
     }
 
     #[test]

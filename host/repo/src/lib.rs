@@ -50,8 +50,8 @@ pub use edit::{
 };
 pub use error::Error;
 pub use log::{
-    Base, Blob, Commit, FileAdded, Header, Holder, Leader, Moved, Piece, Place, Process, PutMode, RecordKind, Recorded, Slot,
-    TableInfo, Upstream,
+    Base, Blob, Commit, FileAdded, Header, Holder, Leader, Moved, Piece, Place, Process, PutMode, RecordKind, Recorded,
+    Slot, TableInfo, Upstream,
 };
 pub use object::TriedOut;
 pub use path::{PLUGINS, SPECS};

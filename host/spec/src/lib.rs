@@ -48,7 +48,9 @@ pub use error::{Error, Place};
 pub use example::EXAMPLE;
 pub use load::{Loaded, documents, load, load_all, load_every, parse, parse_every, parse_within};
 pub use near::{advice, nearest};
-pub use pipeline::{ClusterSpec, CommitSpec, ErrorsSpec, FlushSpec, NameSpec, OnError, PipelineSpec, Publish, SpoutSpec};
+pub use pipeline::{
+    ClusterSpec, CommitSpec, ErrorsSpec, FlushSpec, NameSpec, OnError, PipelineSpec, Publish, SpoutSpec,
+};
 pub use plugins::{PluginUse, plugins};
 pub use reach::{reaches, reads};
 pub use schema::spec_schema;

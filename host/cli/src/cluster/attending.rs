@@ -143,9 +143,8 @@ impl All<'_> {
         let wanted: BTreeMap<&str, &Wanted> =
             wanted.iter().filter(takes).filter(|one| one.wish.running).map(|one| (one.name.as_str(), one)).collect();
         let made_of = |one: &Wanted| (one.text.clone(), one.wish.clone());
-        let stale = |(name, part): &(&String, &Part)| {
-            wanted.get(name.as_str()).is_none_or(|one| made_of(one) != part.made_of)
-        };
+        let stale =
+            |(name, part): &(&String, &Part)| wanted.get(name.as_str()).is_none_or(|one| made_of(one) != part.made_of);
         for name in self.parts.iter().filter(stale).map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             if let Some(part) = self.parts.remove(&name) {
                 part.stop.cancel();
@@ -162,7 +161,12 @@ impl All<'_> {
                     self.begin(one, branch);
                 }
                 Err(error) => {
-                    tracing::error!(pipeline = name, code = error.code(), error = chain(&error), "the pipeline cannot run");
+                    tracing::error!(
+                        pipeline = name,
+                        code = error.code(),
+                        error = chain(&error),
+                        "the pipeline cannot run"
+                    );
                 }
             }
         }

@@ -84,7 +84,9 @@ impl Joining {
 }
 
 fn read(file: &Path) -> Result<String, Error> {
-    bounded::read(file, MOST).and_then(bounded::text).map_err(|source| Error::ReadFile { path: file.to_owned(), source })
+    bounded::read(file, MOST)
+        .and_then(bounded::text)
+        .map_err(|source| Error::ReadFile { path: file.to_owned(), source })
 }
 
 /// `spout run --cluster`.

@@ -262,7 +262,11 @@ impl Spread {
         self.placed = self.place();
         if self.placed.is_empty() {
             let (pipeline, labels) = (&self.common.pipeline, &self.labels);
-            tracing::warn!(pipeline, ?labels, "no process of the cluster may read its partitions: none has these labels");
+            tracing::warn!(
+                pipeline,
+                ?labels,
+                "no process of the cluster may read its partitions: none has these labels"
+            );
             return false;
         }
         self.stale = false;

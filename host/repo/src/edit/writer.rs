@@ -16,8 +16,8 @@ use super::{
 use crate::{
     error::Error,
     log::{
-        Attempts, Blob, Checkpoint, Claim, Commit, Head, Holder, Leader, Moved, Place, Process, PutMode, Record, RecordKind,
-        State, Sweep, Taken, Upstream, slot,
+        Attempts, Blob, Checkpoint, Claim, Commit, Head, Holder, Leader, Moved, Place, Process, PutMode, Record,
+        RecordKind, State, Sweep, Taken, Upstream, slot,
     },
     object::Step,
     path,
@@ -164,7 +164,17 @@ impl BranchWriter {
             let (repo, epoch) = (repo.clone(), state.head.epoch);
             let stated = state.head.commit.as_ref().map(|commit| hashes(&commit.state)).unwrap_or_default();
             let took_over = before.filter(Holder::may_write);
-            let mut writer = Self { repo, nonce, epoch, state, took_over, stated, settled: true, checkpoint: None, announced: Vec::new() };
+            let mut writer = Self {
+                repo,
+                nonce,
+                epoch,
+                state,
+                took_over,
+                stated,
+                settled: true,
+                checkpoint: None,
+                announced: Vec::new(),
+            };
             writer.keep_up().await;
             return Ok(writer);
         }

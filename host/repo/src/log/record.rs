@@ -11,7 +11,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spout_format::{ColumnStatistics, Format};
 
-use super::{base::Base, holder::{Leader, Process}, moved::Moved};
+use super::{
+    base::Base,
+    holder::{Leader, Process},
+    moved::Moved,
+};
 use crate::path::stored;
 pub use spout_data::Upstream;
 use spout_data::{Counts, Marker, PartitionId};
