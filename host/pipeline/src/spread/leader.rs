@@ -1,21 +1,20 @@
 //! The leader's side: which member reads what, and the job that fills the open commit.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
-use futures::StreamExt as _;
-use spout_base::owner;
-use spout_data::{Batch, Counts, PartitionId, Position, Upstream};
+use spout_data::{Batch, Counts, PartitionId, Position};
 use spout_producer::{Found, Standings};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::sync::watch;
 
 use super::{
-    Fleet, Job, Lost, Member, Said, Task,
+    Fleet, Lost, Member, Said, Task,
     assign::assign,
     batches::unpack,
-    words::{Assigned, Files, Mode, Order, TaskHead, Took, VERSION, Word, frame, unframe},
+    job::{Ended, Running, said},
+    words::{Assigned, Mode, TaskHead, Took, VERSION, Word, frame, unframe},
 };
 use crate::{
     Error,
@@ -59,20 +58,6 @@ struct Reading {
     open: Vec<Batch>,
 }
 
-/// The job that fills the open commit.
-#[derive(Debug)]
-struct Running {
-    job: Job,
-    /// The member that does each task.
-    members: Vec<String>,
-    /// Tasks that have not cut yet.
-    left: BTreeSet<usize>,
-    ordered: bool,
-    tables: Vec<Upstream>,
-    /// Files of tasks that were faster than others were to cut.
-    files: BTreeMap<usize, Files>,
-}
-
 /// A run whose rows are in files of another process.
 #[derive(Debug)]
 pub(crate) struct Written {
@@ -103,15 +88,6 @@ pub(crate) enum Turn {
     Heard(Heard),
     /// The job is to end, so that another one follows.
     Stale,
-}
-
-/// What a job leaves to a commit.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    /// The files of its tasks, once all are durable.
-    pub(crate) files: JoinHandle<Result<Vec<Files>, Error>>,
-    /// The commits of tables that rows were looked up in.
-    pub(crate) tables: Vec<Upstream>,
 }
 
 impl Spread {
@@ -198,16 +174,11 @@ impl Spread {
 
     /// What still comes of the job that runs, which ends; none when that is all, also where none runs.
     pub(crate) async fn last(&mut self) -> Result<Option<Heard>, Error> {
-        if let Some(running) = &mut self.job
-            && !std::mem::replace(&mut running.ordered, true)
-        {
-            let order = serde_json::to_vec(&Order::Cut).unwrap_or_default();
-            // Where it is gone, that shows in what it says.
-            drop(running.job.orders.send(order.into()));
-        }
+        self.job.iter_mut().for_each(Running::cut);
         while let Some(running) = &self.job {
             if running.left.is_empty() {
-                self.end();
+                let pipeline = self.common.pipeline.clone();
+                self.ended.extend(self.job.take().map(|running| running.end(pipeline)));
                 break;
             }
             let said = said(&mut self.job).await;
@@ -293,14 +264,7 @@ impl Spread {
         }
         let name = format!("{}, job {} of epoch {}", self.common.pipeline, self.common.job, self.common.epoch);
         let job = self.fleet.start(&name, tasks);
-        self.job = Some(Running {
-            job,
-            members,
-            left: (0..of).collect(),
-            ordered: false,
-            tables: Vec::new(),
-            files: BTreeMap::new(),
-        });
+        self.job = Some(Running::new(job, members));
         true
     }
 
@@ -318,7 +282,7 @@ impl Spread {
             Some(Err(lost)) => return Err(gone(&lost.member, lost.reason)),
             None => return Err(gone("a member", "its task ended before it was told to".into())),
         };
-        let member = running.members.get(task).cloned().unwrap_or_default();
+        let member = running.member(task);
         let (word, body) = unframe::<Word>(&what).map_err(|reason| gone(&member, reason))?;
         let known = |partitions: &BTreeMap<PartitionId, Reading>, partition: PartitionId| {
             let there = partitions.contains_key(&partition);
@@ -392,64 +356,12 @@ impl Spread {
             Heard::Written(Box::new(Written { partition, next, jumped, rows, bytes, counts }))
         })
     }
-
-    /// The job has cut: what is left of it is its files.
-    fn end(&mut self) {
-        let Some(Running { mut job, members, tables, mut files, .. }) = self.job.take() else { return };
-        let pipeline = self.common.pipeline.clone();
-        let files = owner::spawn(async move {
-            let _orders = job.orders;
-            while files.len() < members.len()
-                && let Some(said) = job.said.next().await
-            {
-                let gone =
-                    |member: String, reason: String| Error::Member { pipeline: pipeline.clone(), member, reason };
-                let Said { task, what } = said.map_err(|lost| gone(lost.member, lost.reason))?;
-                let member = members.get(task).cloned().unwrap_or_default();
-                match unframe::<Word>(&what).map_err(|reason| gone(member.clone(), reason))?.0 {
-                    Word::Files(own) => drop(files.insert(task, *own)),
-                    Word::Failed { code, kind, text } => {
-                        return Err(Error::Remote { pipeline, member, code, kind: kind.into(), text });
-                    }
-                    _ => return Err(gone(member, "it said more than it was asked".into())),
-                }
-            }
-            match (0..members.len()).find(|task| !files.contains_key(task)) {
-                None => Ok(files.into_values().collect()),
-                Some(task) => {
-                    let member = members.get(task).cloned().unwrap_or_default();
-                    Err(Error::Member { pipeline, member, reason: "it ended without its files".into() })
-                }
-            }
-        });
-        self.ended.push(Ended { files, tables });
-    }
-}
-
-/// The files of a job, once all are durable; a panic goes on here.
-pub(crate) async fn files_of(files: JoinHandle<Result<Vec<Files>, Error>>) -> Result<Vec<Files>, Error> {
-    match files.await {
-        Ok(files) => files,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // It goes with the runtime.
-            Err(_) => std::future::pending().await,
-        },
-    }
 }
 
 /// Waits for members that come or go; never where nobody is left to say so.
 async fn changed(members: &mut watch::Receiver<Vec<Member>>) {
     if members.changed().await.is_err() {
         std::future::pending::<()>().await;
-    }
-}
-
-/// The next words of the job that runs.
-async fn said(job: &mut Option<Running>) -> Option<Result<Said, Lost>> {
-    match job {
-        Some(running) => running.job.said.next().await,
-        None => std::future::pending().await,
     }
 }
 

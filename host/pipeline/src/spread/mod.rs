@@ -7,11 +7,12 @@
 //! lost before, is forgotten: the run goes on from the head, as after any trouble.
 //!
 //! Read in this order: `fleet` is what is asked of those who bring the words across, `words` what is said, `assign` who reads what,
-//! `leader` gives out tasks, `worker` and `task` do them with the lanes of a `reader`.
+//! `leader` gives out the tasks of a `job`, `worker` and `task` do them with the lanes of a `reader`.
 
 mod assign;
 mod batches;
 mod fleet;
+mod job;
 mod leader;
 mod reader;
 mod suits;
@@ -25,6 +26,7 @@ pub use self::{
     worker::{Builds, Worker},
 };
 pub(super) use self::{
-    leader::{Ended, Heard, Spread, Turn, Written, files_of},
+    job::{Ended, files_of},
+    leader::{Heard, Spread, Turn, Written},
     suits::over,
 };
