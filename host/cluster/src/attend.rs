@@ -81,6 +81,8 @@ pub async fn attend(
 pub(crate) trait Posts: Send + Sync {
     /// The id of this process.
     fn own(&self) -> &str;
+    /// Where it is reached.
+    fn address(&self) -> String;
     /// Leads.
     fn lead(&self, fleet: &str) -> Result<Leading, Error>;
     /// Follows.
@@ -91,6 +93,10 @@ pub(crate) trait Posts: Send + Sync {
 impl Posts for Station {
     fn own(&self) -> &str {
         self.id()
+    }
+
+    fn address(&self) -> String {
+        Self::address(self)
     }
 
     fn lead(&self, fleet: &str) -> Result<Leading, Error> {
@@ -139,7 +145,7 @@ impl Attending<'_> {
                     continue;
                 }
             };
-            let others = newest.as_ref().filter(|claim| claim.id.as_deref() != Some(self.posts.own()));
+            let others = newest.as_ref().filter(|claim| !self.is_own(claim));
             if let Some((claim, leader)) = others.and_then(|claim| Some((claim, claim.address.as_deref()?))) {
                 match self.follow(leader, fenced).await? {
                     Outcome::Stopped => break,
@@ -224,6 +230,11 @@ impl Attending<'_> {
             }
             self.sleep(self.pace.beat / LOOKS).await;
         }
+    }
+
+    /// Whether `claim` is this process's, or that of one that was here before: where this one listens, no other does.
+    fn is_own(&self, claim: &Claimed) -> bool {
+        claim.id.as_deref() == Some(self.posts.own()) || claim.address == Some(self.posts.address())
     }
 
     /// Whether `claim` is still the newest; if the store does not say, it may not be.

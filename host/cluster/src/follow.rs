@@ -97,23 +97,40 @@ async fn stay(line: &mut Line, shared: &Shared, leave: &CancellationToken) -> io
     let mut silent = clock::now() + pace.patience();
     let mut leaving = false;
     loop {
-        tokio::select! {
+        let said = tokio::select! {
             biased;
             word = line.hear(silent) => {
                 silent = clock::now() + pace.patience();
-                match word? {
-                    Word::Beat => {}
-                    Word::Released if leaving => return Ok(Followed::Left),
-                    Word::Released => return Ok(Followed::Dismissed),
-                    Word::Refused { why, .. } => return Ok(Followed::Expelled { why }),
-                    word => return Ok(Followed::Silent { why: format!("it said {word:?}, which no leader does") }),
+                match followed(word?, leaving) {
+                    Some(followed) => return Ok(followed),
+                    None => continue,
                 }
             }
             () = leave.cancelled(), if !leaving => {
                 leaving = true;
-                line.say(&Word::Leaving).await?;
+                line.say(&Word::Leaving).await
             }
-            _ = beat.tick() => line.say(&Word::Beat).await?,
+            _ = beat.tick() => line.say(&Word::Beat).await,
+        };
+        if let Err(error) = said {
+            // A leader that is through with this process closes the connection, and says why before that.
+            while let Ok(word) = line.hear(clock::now() + pace.beat).await {
+                if let Some(followed) = followed(word, leaving) {
+                    return Ok(followed);
+                }
+            }
+            return Err(error);
         }
+    }
+}
+
+/// How following ends with `word`, if it does.
+fn followed(word: Word, leaving: bool) -> Option<Followed> {
+    match word {
+        Word::Beat => None,
+        Word::Released if leaving => Some(Followed::Left),
+        Word::Released => Some(Followed::Dismissed),
+        Word::Refused { why, .. } => Some(Followed::Expelled { why }),
+        word => Some(Followed::Silent { why: format!("it said {word:?}, which no leader does") }),
     }
 }

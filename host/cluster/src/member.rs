@@ -38,6 +38,7 @@ pub(crate) async fn attend(link: Link, shared: &Shared) {
         }
         Err(error) => tracing::warn!(%error, "refused a connection that wants membership"),
     }
+    line.end().await;
 }
 
 type Refusal = (Reason, String);

@@ -1,11 +1,14 @@
 //! What leader and member say to each other besides tasks: short words, each with its length before it.
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    io::AsyncWriteExt as _,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::{link::Link, settings::Pace};
@@ -14,6 +17,9 @@ use crate::{link::Link, settings::Pace};
 pub(crate) const MAGIC: &[u8; 8] = b"SPOUTFL1";
 /// Bytes of a word at most; a join has the labels.
 const LONGEST: usize = 64 << 10;
+
+/// A connection that is over stays for so long at most, for its last word to be heard.
+const LINGERS: Duration = Duration::from_secs(1);
 
 /// What is said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +96,17 @@ impl Line {
             Ok(Some(Err(error))) => Err(error),
             Ok(None) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection")),
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it is silent")),
+        }
+    }
+    /// Ends it so that the other side hears what was said last: bytes that nobody reads would tear the connection down before that.
+    pub(crate) async fn end(mut self) {
+        let rest = async {
+            if self.frames.get_mut().shutdown().await.is_ok() {
+                while let Some(Ok(_)) = self.frames.next().await {}
+            }
+        };
+        if timeout(LINGERS, rest).await.is_err() {
+            tracing::debug!("the other side of a connection does not end it");
         }
     }
 }

@@ -43,7 +43,9 @@ impl World {
     fn newest(&self) -> Option<Claimed> {
         let claims = self.claims.lock().unwrap();
         let who = claims.last()?.clone();
-        Some(Claimed { epoch: claims.len() as u64, address: Some(who.clone()), id: Some(who) })
+        // Not every claim says whose it is.
+        let id = Some(who.clone()).filter(|_| claims.len().is_multiple_of(2));
+        Some(Claimed { epoch: claims.len() as u64, address: Some(who), id })
     }
 
     async fn until(&self, is: impl Fn(&Self) -> bool) {
@@ -70,6 +72,10 @@ struct Process {
 impl Posts for Process {
     fn own(&self) -> &str {
         &self.own
+    }
+
+    fn address(&self) -> String {
+        self.own.clone()
     }
 
     fn lead(&self, fleet: &str) -> Result<Leading, Error> {
@@ -103,7 +109,7 @@ impl Branch for Process {
         self.world.answer(&self.own, true);
         self.did.send(format!("{} leads", self.own)).unwrap();
         let fenced =
-            self.world.until(|world| world.newest().is_some_and(|newest| newest.id.as_ref() != Some(&self.own)));
+            self.world.until(|world| world.newest().is_some_and(|newest| newest.address.as_ref() != Some(&self.own)));
         tokio::select! {
             () = stop.cancelled() => Ended::Stopped,
             () = fenced => {
@@ -204,6 +210,18 @@ async fn a_follower_that_was_paused_disturbs_nobody() {
 }
 
 #[tokio::test]
+async fn a_process_that_is_started_again_leads_at_once() {
+    let mut all = Attendance::new();
+    for _ in 0..3 {
+        let process = all.process("a", false).await;
+        assert_eq!(all.next().await, "a leads");
+        process.abort();
+        all.world.answer("a", false);
+    }
+    assert_eq!(*all.world.claims.lock().unwrap(), ["a", "a", "a"]);
+}
+
+#[tokio::test]
 async fn a_leader_that_was_replaced_already_is_not_replaced_again() {
     let mut all = Attendance::new();
     let first = all.process("a", false).await;
@@ -253,7 +271,7 @@ async fn of_many_that_see_a_leader_fall_silent_one_replaces_it() {
             let did = all.did.recv().await.unwrap();
             let (who, what) = did.split_once(' ').unwrap();
             following.insert(who.to_owned(), what.to_owned());
-            let leader = all.world.newest().unwrap().id.unwrap();
+            let leader = all.world.newest().unwrap().address.unwrap();
             let settled = following.iter().filter(|(_, what)| **what == format!("follows {leader}")).count();
             if leader != "a" && settled == 2 && following.get(&leader).is_some_and(|what| what == "leads") {
                 return;
