@@ -33,8 +33,14 @@ spout *args: build
 
 # Every test: unit, conformance, kill -9, hostile plugins, real input.
 [group('check')]
-test: build plugins guests
+test: build plugins guests model
     cargo test --release --workspace --locked
+
+# Explores the protocol by which processes share a pipeline, and designs of it that are wrong: half a minute, or all of it with
+# `./justw model whole`, which takes minutes. A workspace of its own.
+[group('check')]
+model how="part":
+    SPOUT_MODEL={{ how }} cargo test --release --locked --manifest-path tests/model/Cargo.toml --target-dir target/model -- --nocapture
 
 # The unit tests of one room of the host, without building what is above it: `./justw room node sessions`.
 [group('check')]
@@ -61,10 +67,12 @@ ci:
 [group('check')]
 fmt-check:
     cargo fmt --all --check
+    cargo fmt --manifest-path tests/model/Cargo.toml --check
 
 [group('check')]
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --release --all-targets --locked --manifest-path tests/model/Cargo.toml --target-dir target/model -- -D warnings
 
 # The docs site, into target/site: the pages of this repository and a reference made by the binary. A broken link fails.
 [group('check')]
@@ -79,6 +87,7 @@ site: build plugins
 deny:
     command -v cargo-deny >/dev/null || [ -x target/tools/bin/cargo-deny ] || cargo install --quiet --locked --root target/tools cargo-deny
     PATH="$PWD/target/tools/bin:$PATH" cargo deny --locked check licenses bans sources
+    PATH="$PWD/target/tools/bin:$PATH" cargo deny --locked --manifest-path tests/model/Cargo.toml check --config "$PWD/deny.toml" licenses bans sources
     PATH="$PWD/target/tools/bin:$PATH" .ci/advisories
 
 # Pulls the plug while a writer commits: copies of a live ext4 image must hold every acknowledged commit. Needs root.
@@ -98,7 +107,7 @@ fuzz target="" executions="1000000" first="0":
 # What takes long: logs rotated from so many seeds, hosts killed so often, so many requests for each route of the API, and a million
 # messages through each connector, whose server and host are killed (`tests/suite/endure.rs`).
 [group('check')]
-soak seeds="500" kills="200": build plugins guests
+soak seeds="500" kills="200": build plugins guests (model "whole")
     SPOUT_SEEDS={{ seeds }} SPOUT_KILLS={{ kills }} SPOUT_GARBAGE=2400 cargo test --release --workspace --locked --test suite -- --nocapture \
         rotation_loses killed_anywhere each_commit_that_is_read openapi:: postgres::kills \
         over_kills kills_and_cuts garbage_of_any_size
