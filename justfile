@@ -105,12 +105,13 @@ fuzz target="" executions="1000000" first="0":
         --nocapture --test-threads 1 {{ if target == "" { "fuzz" } else { "::" + replace(target, "-", "_") } }}
 
 # What takes long: logs rotated from so many seeds, hosts killed so often, so many requests for each route of the API, and a million
-# messages through each connector, whose server and host are killed (`tests/suite/endure.rs`).
+# messages through each connector, whose server and host are killed (`tests/suite/endure.rs`); all of the model; and, where the binary has
+# the feature `cluster`, ten minutes of trouble for processes that share a pipeline (`tests/suite/cluster`).
 [group('check')]
 soak seeds="500" kills="200": build plugins guests (model "whole")
     SPOUT_SEEDS={{ seeds }} SPOUT_KILLS={{ kills }} SPOUT_GARBAGE=2400 cargo test --release --workspace --locked --test suite -- --nocapture \
         rotation_loses killed_anywhere each_commit_that_is_read openapi:: postgres::kills \
-        over_kills kills_and_cuts garbage_of_any_size
+        over_kills kills_and_cuts garbage_of_any_size cluster::
 
 # Benchmarks as ratios in one run: `./justw bench`, `./justw bench decode`, `./justw bench repo --commits 10000`.
 [group('check')]

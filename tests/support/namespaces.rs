@@ -77,7 +77,11 @@ impl Hosts {
         inside(&["address", "add", &format!("{far}/30"), "dev", "eth0"])?;
         inside(&["link", "set", "eth0", "up"])?;
         // The hub answers at one address for all; nothing else is reached from there.
-        if near == self.hub { Ok(()) } else { inside(&["route", "add", &self.hub.to_string(), "via", &near.to_string()]) }
+        if near == self.hub {
+            Ok(())
+        } else {
+            inside(&["route", "add", &self.hub.to_string(), "via", &near.to_string()])
+        }
     }
 
     /// The address at which this process is reached from every host.
@@ -100,6 +104,7 @@ impl Hosts {
     /// If there is no such host.
     pub fn on(&self, host: usize, command: &Command) -> Result<Command> {
         let id = self.hosts.get(host).map(|host| host.holder.id().to_string()).context("no such host")?;
+        // It becomes the command: signals to it are signals to that.
         let mut there = Command::new("nsenter");
         there.args(["--net", "--target", &id]).arg(command.get_program()).args(command.get_args());
         there.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -155,7 +160,8 @@ mod tests {
         // Something listens on each host.
         let mut served = Vec::new();
         for host in 0..3 {
-            let program = "import http.server as h\nh.HTTPServer(('0.0.0.0', 8000), h.SimpleHTTPRequestHandler).serve_forever()";
+            let program =
+                "import http.server as h\nh.HTTPServer(('0.0.0.0', 8000), h.SimpleHTTPRequestHandler).serve_forever()";
             let mut server = Command::new("python3");
             server.args(["-c", program]);
             let mut server = hosts.on(host, &server).expect("a host");
