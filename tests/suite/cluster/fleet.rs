@@ -69,7 +69,7 @@ fn worker(site: &Site, listen: SocketAddr, advertise: SocketAddr) -> Command {
     let file = |name: &str| site.path().join(name).display().to_string();
     let (token, cert, key, ca) = (file("token"), file("tls/worker.pem"), file("tls/worker.key"), file("tls/ca.pem"));
     let mut args = vec!["worker", "--listen", &listen, "--advertise", &advertise, "--join-token", &token];
-    args.extend(["--tls-cert", &cert, "--tls-key", &key, "--tls-ca", &ca, "--json"]);
+    args.extend(["--cert", &cert, "--key", &key, "--ca", &ca, "--json"]);
     site.command(&args)
 }
 
