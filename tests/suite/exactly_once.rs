@@ -94,6 +94,12 @@ pub(crate) fn same(killed: &(Vec<String>, State, Value), whole: &(Vec<String>, S
     ensure!(killed.0.len() == whole.0.len(), "{} rows, but {} without kills", killed.0.len(), whole.0.len());
     let differing = killed.0.iter().zip(&whole.0).find(|(killed, whole)| killed != whole);
     ensure!(differing.is_none(), "rows differ: {differing:?}");
+    ensure!(
+        killed.1.keys().eq(whole.1.keys()),
+        "states have other parts: {:?} and {:?}",
+        killed.1.keys(),
+        whole.1.keys()
+    );
     let differing = killed.1.iter().zip(&whole.1).find(|(killed, whole)| killed != whole).map(|(part, _)| part.0);
     ensure!(killed.1 == whole.1, "states differ, first in {differing:?}");
     ensure!(killed.2 == whole.2, "markers differ: {} and {}", killed.2, whole.2);

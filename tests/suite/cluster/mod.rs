@@ -160,3 +160,13 @@ fn a_pipeline_on_a_bucket_goes_on_once_its_cable_is_whole_again() -> Result<()> 
     ensure!(sum.all() == total, "{sum:?}");
     site.ok(&["fsck"]).map(drop)
 }
+
+/// What the rounds compare says nothing of where commits were cut.
+#[test]
+fn states_of_one_host_are_equal_wherever_it_commits() -> Result<()> {
+    let other = Site::new()?;
+    other.write("spec.yaml", spec(6_000, 0, true).replace("rows: 1500", "rows: 400"))?;
+    other.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    let whole = alone(6_000, true)?;
+    same(&outcome(&other, "events")?, &outcome(&whole, "events")?)
+}
