@@ -22,7 +22,7 @@ use spout_tests::{
 pub(super) const STORE: &str = "store";
 /// Where each worker listens on its host.
 const PORT: u16 = 7700;
-/// How long it may take until something that is waited for is so, on a busy machine.
+/// How long nothing may happen of what is waited for, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Whether the binary knows `spout worker`. It says so where it does not; with `SPOUT_TEST_CLUSTER=required` that is an error.
@@ -109,6 +109,12 @@ impl Fleet {
         self.workers.len()
     }
 
+    /// The worker that others reach at this address.
+    pub(super) fn at(&self, address: &str) -> Result<usize> {
+        let found = self.workers.iter().position(|worker| worker.advertised.to_string() == address);
+        found.with_context(|| format!("no worker is at {address}"))
+    }
+
     /// Starts a worker that is dead.
     pub(super) fn wake(&mut self, number: usize) -> Result<()> {
         let listen = SocketAddr::from((self.hosts.address(number)?, PORT));
@@ -158,15 +164,17 @@ impl Fleet {
         Ok(())
     }
 
-    /// Waits until a query says so much.
+    /// Waits until a query says so much, as long as it says more and more.
     pub(super) fn reaches(&self, sql: &str, expected: u64) -> Result<()> {
-        let until = Instant::now() + PATIENCE;
-        let mut last = None;
+        let (mut until, mut last) = (Instant::now() + PATIENCE, None);
         while Instant::now() < until {
             // There may be no commit yet.
-            last = self.site.number(sql, None).ok();
-            if last.is_some_and(|found| found >= expected) {
+            let found = self.site.number(sql, None).ok();
+            if found.is_some_and(|found| found >= expected) {
                 return Ok(());
+            }
+            if found > last {
+                (until, last) = (Instant::now() + PATIENCE, found);
             }
             thread::park_timeout(Duration::from_millis(200));
         }

@@ -3,6 +3,7 @@
 mod fleet;
 mod oracle;
 mod storm;
+mod takeover;
 
 use std::time::Duration;
 
@@ -68,18 +69,23 @@ fn rows(site: &Site) -> Result<Vec<String>> {
     Ok(rows)
 }
 
-/// A round of `troubles` over a fleet whose pipeline has something to do for so long, and then some.
-fn round(workers: u8, kept: Kept, stateful: bool, troubles: &[Trouble], length: Duration) -> Result<()> {
-    let Some(mut fleet) = Fleet::start(workers, kept)? else { return Ok(()) };
-    let (mut dice, rate) = (dice(), 2_000);
-    let total = rate * (length.as_secs() + 5);
+/// Has the fleet run the pipeline; it has made a commit when this returns.
+fn create(fleet: &Fleet, total: u64, rate: u64, stateful: bool) -> Result<()> {
     fleet.site.write("spec.yaml", spec(total, rate, stateful))?;
     for plugin in ["nexmark", "json", "count"] {
         let file = fleet.site.plugins.join(format!("{plugin}.wasm")).display().to_string();
         fleet.site.ok(&["put", "plugin", "-f", &file, plugin])?;
     }
     fleet.site.ok(&["create", "pipeline", "-f", "spec.yaml"])?;
-    fleet.reaches("select count(*) from events", 1)?;
+    fleet.reaches("select count(*) from events", 1)
+}
+
+/// A round of `troubles` over a fleet whose pipeline has something to do for so long, and then some.
+fn round(workers: u8, kept: Kept, stateful: bool, troubles: &[Trouble], length: Duration) -> Result<()> {
+    let Some(mut fleet) = Fleet::start(workers, kept)? else { return Ok(()) };
+    let (mut dice, rate) = (dice(), 2_000);
+    let total = rate * (length.as_secs() + 5);
+    create(&fleet, total, rate, stateful)?;
     storm(&mut fleet, &mut dice, troubles, length)?;
     let before = each_message_once(&history(&fleet.site, "events")?)?;
     println!("{} versions, {} of {total} messages when the trouble was over", before.versions, before.all());
@@ -107,6 +113,17 @@ fn processes_in_all_kinds_of_trouble_share_a_pipeline_of_a_bucket() -> Result<()
     }
     round(3, Kept::Bucket, true, &ALL, length())?;
     round(5, Kept::Bucket, false, &ALL, length())
+}
+
+#[test]
+fn somebody_else_leads_soon_after_a_leader_was_killed() -> Result<()> {
+    let Some(mut fleet) = Fleet::start(3, Kept::Directory)? else { return Ok(()) };
+    create(&fleet, 200_000, 1_000, false)?;
+    for _ in 0..if std::env::var_os("SPOUT_KILLS").is_some() { 20 } else { 2 } {
+        let (claimed, committed) = takeover::measured(&mut fleet, "events")?;
+        println!("a leader was killed: claimed after {claimed:.1?}, the next commit after {committed:.1?}");
+    }
+    each_message_once(&history(&fleet.site, "events")?).map(drop)
 }
 
 #[test]
