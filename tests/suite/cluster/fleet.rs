@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -210,7 +210,7 @@ pub(super) fn bucket(address: SocketAddr) -> Vec<(&'static str, String)> {
 }
 
 /// The end of a log.
-fn tail(log: &PathBuf) -> String {
+fn tail(log: &Path) -> String {
     let said = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = said.lines().collect();
     lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")

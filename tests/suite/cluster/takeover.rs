@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -24,13 +24,35 @@ struct Newest {
     commits: usize,
 }
 
-fn newest(records: &Path) -> Result<Option<Newest>> {
+fn records(fleet: &Fleet, repo: &str) -> PathBuf {
+    Path::new(&fleet.site.store).join("repos").join(repo).join("branches/master")
+}
+
+/// The names of all records, in their order.
+fn names(records: &Path) -> Result<Vec<String>> {
     let names = fs::read_dir(records)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
     let mut names = names.collect::<Result<Vec<_>>>()?;
     names.retain(|name| name.ends_with(".json"));
-    names.sort_unstable_by_key(|name| std::cmp::Reverse((name.len(), name.clone())));
+    names.sort_unstable_by_key(|name| (name.len(), name.clone()));
+    Ok(names)
+}
+
+/// No record is of a leader that was replaced before.
+pub(super) fn none_is_late(fleet: &Fleet, repo: &str) -> Result<()> {
+    let records = records(fleet, repo);
+    let mut newest = 0;
+    for name in names(&records)? {
+        let record: Value = serde_json::from_slice(&fs::read(records.join(&name))?).with_context(|| name.clone())?;
+        let epoch = record["epoch"].as_u64().context("a record without an epoch")?;
+        ensure!(epoch >= newest, "{name} is of epoch {epoch}, and one of {newest} is before it");
+        newest = epoch;
+    }
+    Ok(())
+}
+
+fn newest(records: &Path) -> Result<Option<Newest>> {
     let mut commits = 0;
-    for name in names {
+    for name in names(records)?.into_iter().rev() {
         // It is there whole or not at all.
         let record: Value = serde_json::from_slice(&fs::read(records.join(&name))?).with_context(|| name.clone())?;
         match record["kind"].as_str() {
@@ -46,9 +68,10 @@ fn newest(records: &Path) -> Result<Option<Newest>> {
     Ok(None)
 }
 
-/// How long it took until somebody else had claimed the branch of `repo`, and until that one had made a commit, after its leader was killed.
-pub(super) fn measured(fleet: &mut Fleet, repo: &str) -> Result<(Duration, Duration)> {
-    let records = Path::new(&fleet.site.store).join("repos").join(repo).join("branches/master");
+/// How long it took until somebody else had claimed the branch of `repo`, and until that one had made a commit, after its leader was killed, or
+/// paused until then.
+pub(super) fn measured(fleet: &mut Fleet, repo: &str, killed: bool) -> Result<(Duration, Duration)> {
+    let records = records(fleet, repo);
     let until = Instant::now() + PATIENCE;
     let leads = loop {
         if let Some(newest) = newest(&records)?
@@ -60,7 +83,11 @@ pub(super) fn measured(fleet: &mut Fleet, repo: &str) -> Result<(Duration, Durat
         thread::park_timeout(PAUSE);
     };
     let leader = fleet.at(&leads.address)?;
-    fleet.kill(leader)?;
+    if killed {
+        fleet.kill(leader)?
+    } else {
+        fleet.signal(leader, "STOP")?
+    }
     let (begun, mut claimed) = (Instant::now(), None);
     loop {
         ensure!(begun.elapsed() < PATIENCE, "nobody leads in place of worker {leader}; claimed after {claimed:?}");
@@ -70,7 +97,11 @@ pub(super) fn measured(fleet: &mut Fleet, repo: &str) -> Result<(Duration, Durat
             if next.commits > 0 {
                 ensure!(next.address != leads.address, "a process that is dead leads");
                 let committed = begun.elapsed();
-                fleet.wake(leader)?;
+                if killed {
+                    fleet.wake(leader)?
+                } else {
+                    fleet.signal(leader, "CONT")?
+                }
                 return Ok((claimed, committed));
             }
         }
