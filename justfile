@@ -39,8 +39,14 @@ spout *args: build
 
 # Every test: unit, conformance, kill -9, hostile plugins, real input.
 [group('check')]
-test: cluster build plugins guests
+test: cluster build plugins guests model
     cargo test --release --workspace --locked --features spout-cli/cluster
+
+# Explores the protocol by which processes share a pipeline, and designs of it that are wrong: half a minute, or all of it with
+# `./justw model whole`, which takes minutes. A workspace of its own.
+[group('check')]
+model how="part":
+    SPOUT_MODEL={{ how }} cargo test --release --locked --manifest-path tests/model/Cargo.toml --target-dir target/model -- --nocapture
 
 # The unit tests of one room of the host, without building what is above it: `./justw room node sessions`.
 [group('check')]
@@ -67,11 +73,13 @@ ci:
 [group('check')]
 fmt-check:
     cargo fmt --all --check
+    cargo fmt --manifest-path tests/model/Cargo.toml --check
 
 [group('check')]
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
     cargo clippy --workspace --all-targets --locked --features spout-cli/cluster -- -D warnings
+    cargo clippy --release --all-targets --locked --manifest-path tests/model/Cargo.toml --target-dir target/model -- -D warnings
 
 # The docs site, into target/site: the pages of this repository and a reference made by the binary. A broken link fails.
 [group('check')]
@@ -86,6 +94,7 @@ site: build plugins
 deny:
     command -v cargo-deny >/dev/null || [ -x target/tools/bin/cargo-deny ] || cargo install --quiet --locked --root target/tools cargo-deny
     PATH="$PWD/target/tools/bin:$PATH" cargo deny --locked check licenses bans sources
+    PATH="$PWD/target/tools/bin:$PATH" cargo deny --locked --manifest-path tests/model/Cargo.toml check --config "$PWD/deny.toml" licenses bans sources
     PATH="$PWD/target/tools/bin:$PATH" .ci/advisories
 
 # Pulls the plug while a writer commits: copies of a live ext4 image must hold every acknowledged commit. Needs root.
@@ -103,12 +112,13 @@ fuzz target="" executions="1000000" first="0":
         --nocapture --test-threads 1 {{ if target == "" { "fuzz" } else { "::" + replace(target, "-", "_") } }}
 
 # What takes long: logs rotated from so many seeds, hosts killed so often, so many requests for each route of the API, and a million
-# messages through each connector, whose server and host are killed (`tests/suite/endure.rs`).
+# messages through each connector, whose server and host are killed (`tests/suite/endure.rs`); all of the model; and, where the binary has
+# the feature `cluster`, ten minutes of trouble for processes that share a pipeline (`tests/suite/cluster`).
 [group('check')]
-soak seeds="500" kills="200": build plugins guests
+soak seeds="500" kills="200": build plugins guests (model "whole")
     SPOUT_SEEDS={{ seeds }} SPOUT_KILLS={{ kills }} SPOUT_GARBAGE=2400 cargo test --release --workspace --locked --test suite -- --nocapture \
         rotation_loses killed_anywhere each_commit_that_is_read openapi:: postgres::kills \
-        over_kills kills_and_cuts garbage_of_any_size
+        over_kills kills_and_cuts garbage_of_any_size cluster::
 
 # Benchmarks as ratios in one run: `./justw bench`, `./justw bench decode`, `./justw bench repo --commits 10000`.
 [group('check')]

@@ -7,6 +7,7 @@ mod damage;
 mod portrait;
 mod script;
 mod verify;
+mod versions;
 mod workers;
 
 use std::{path::Path, process::ExitCode};
@@ -17,7 +18,7 @@ use spout_base::error::Coded as _;
 const USAGE: &str = "spout-life points | live STORE [REFERENCE] | check STORE REFERENCE ACKNOWLEDGED | write STORE LABEL | \
                      edit STORE LABEL | collect STORE | sweep STORE | go-on STORE | \
                      gc STORE MIN_AGE_MS | damage STORE | \
-                     write-on STORE | verify STORE exact|atleast TOLD...";
+                     write-on STORE | verify STORE exact|atleast TOLD... | versions STORE REPO";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -52,6 +53,7 @@ fn run(args: &[&str]) -> Result<()> {
         ["write-on", store] => runtime.block_on(damage::write_on(store))?,
         ["verify", store, "exact", told @ ..] => runtime.block_on(verify::verify(store, told, true))?,
         ["verify", store, "atleast", told @ ..] => runtime.block_on(verify::verify(store, told, false))?,
+        ["versions", store, repo] => runtime.block_on(versions::versions(store, repo))?,
         _ => bail!("{USAGE}"),
     }
     Ok(())

@@ -13,7 +13,7 @@ use spout_repo::Store;
 use spout_tests::Site;
 
 /// State by handler and part.
-type State = BTreeMap<String, Vec<u8>>;
+pub(crate) type State = BTreeMap<String, Vec<u8>>;
 
 const KILLS: usize = 50;
 
@@ -42,7 +42,7 @@ commit: {{path: /bids/, flush: {{rows: 3000, time: 150ms}}}}
 }
 
 /// What has to be the same whether or not somebody pulled the plug: rows, state, marker.
-fn outcome(site: &Site, repo: &str) -> Result<(Vec<String>, State, Value)> {
+pub(crate) fn outcome(site: &Site, repo: &str) -> Result<(Vec<String>, State, Value)> {
     let mut rows = site.rows(&format!("select * from {repo}"), None)?;
     rows.sort_unstable();
     let commit = site.json(&["inspect", "commit", &format!("{repo}@master")])?.remove(0);
@@ -90,10 +90,16 @@ fn places(marker: &Value) -> Value {
     marker
 }
 
-fn same(killed: &(Vec<String>, State, Value), whole: &(Vec<String>, State, Value)) -> Result<()> {
+pub(crate) fn same(killed: &(Vec<String>, State, Value), whole: &(Vec<String>, State, Value)) -> Result<()> {
     ensure!(killed.0.len() == whole.0.len(), "{} rows, but {} without kills", killed.0.len(), whole.0.len());
     let differing = killed.0.iter().zip(&whole.0).find(|(killed, whole)| killed != whole);
     ensure!(differing.is_none(), "rows differ: {differing:?}");
+    ensure!(
+        killed.1.keys().eq(whole.1.keys()),
+        "states have other parts: {:?} and {:?}",
+        killed.1.keys(),
+        whole.1.keys()
+    );
     let differing = killed.1.iter().zip(&whole.1).find(|(killed, whole)| killed != whole).map(|(part, _)| part.0);
     ensure!(killed.1 == whole.1, "states differ, first in {differing:?}");
     ensure!(killed.2 == whole.2, "markers differ: {} and {}", killed.2, whole.2);

@@ -8,6 +8,7 @@ mod branches;
 mod buckets;
 mod cases;
 mod cli;
+mod cluster;
 mod compiled;
 mod console;
 mod console_data;

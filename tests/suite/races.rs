@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+use spout_repo::{Collect, CommitMeta, Depth, Finished, MASTER, PutMode, Store, fsck};
 use spout_tests::life::{Life, text};
 
 const WRITERS: usize = 5;
@@ -186,4 +187,38 @@ fn what_was_acknowledged_is_what_can_be_seen() -> Result<()> {
     println!("{rounds} rounds, {kills} kills: {}", race.life.ok(&args)?.trim());
     ensure!(kills < rounds, "nobody was overtaken");
     Ok(())
+}
+
+/// A commit that was opened while the one before it was on its way has objects that no record names, and a collection may be after them. It
+/// is the commit before that loses its slot to the announcement.
+#[test]
+fn a_commit_knows_of_a_collection_that_was_announced_while_the_one_before_it_was_published() -> Result<()> {
+    let place = tempfile::tempdir()?;
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let store = Store::open(text(place.path())?).await?;
+        let repo = store.repo_or_create("raced", "").await?;
+        let mut writer = repo.writer(MASTER, "raced").await?;
+        let mut first = repo.open_commit();
+        first.put_file("/first", PutMode::Append, "small".into()).await?;
+        let mut second = repo.open_commit();
+        second.put_file("/second", PutMode::Append, vec![7; 200 << 10].into()).await?;
+        let gone = repo.collect(Collect { min_age_ms: 0, dry_run: false }).await?;
+        ensure!(gone.objects > 0, "nothing was collected: {gone:?}");
+        let meta = CommitMeta { pipeline: "raced".to_owned(), ..CommitMeta::default() };
+        let committed = writer.finish(first, meta.clone()).await?;
+        ensure!(matches!(committed, Finished::Committed(_)), "{committed:?}");
+        let refused = match writer.finish(second, meta.clone()).await {
+            Ok(finished) => bail!("it was published without its object: {finished:?}"),
+            Err(refused) => refused,
+        };
+        ensure!(matches!(refused, spout_repo::Error::Swept { .. }), "{refused}");
+        // What is opened from now on is not meant.
+        let mut third = repo.open_commit();
+        third.put_file("/third", PutMode::Append, vec![8; 200 << 10].into()).await?;
+        let committed = writer.finish(third, meta).await?;
+        ensure!(matches!(committed, Finished::Committed(_)), "{committed:?}");
+        let report = fsck(&store, None, Depth::Everything).await?;
+        ensure!(report.is_clean(), "{:#?}", report.findings);
+        Ok(())
+    })
 }

@@ -17,12 +17,14 @@ use self::{patience::Patience, watchdog::Watchdog};
 
 pub mod bad_server;
 pub mod browser;
+pub mod cables;
 pub mod daemon;
 pub mod debian;
 pub mod door;
 pub mod http;
 pub mod life;
 pub mod moto;
+pub mod namespaces;
 pub mod npm;
 pub mod paced;
 mod patience;

@@ -1,6 +1,6 @@
 //! Certificates for tests.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, net::Ipv4Addr, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -55,6 +55,24 @@ pub fn authority(dir: &Path, client: &str) -> Result<()> {
     fresh("other", "authority", &[])?;
     fresh("server", "localhost", &[&by[..], &["-addext", "subjectAltName=DNS:localhost"]].concat())?;
     fresh("client", client, &by)
+}
+
+/// Makes in `dir` an authority, `ca.pem`, and `worker.pem` with `worker.key`, which it signed: for a process that others reach at `address`, and
+/// that calls others.
+///
+/// # Errors
+/// If there is no `openssl`.
+pub fn fleet(dir: &Path, address: Ipv4Addr) -> Result<()> {
+    fs::create_dir_all(dir)?;
+    let fresh = |name: &str, more: &[&str]| {
+        let (key, to, subject) = (format!("{name}.key"), format!("{name}.pem"), format!("/CN={name}"));
+        let made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", &key, "-out", &to];
+        openssl(dir, &[&made[..], &["-subj", &subject], more].concat())
+    };
+    let name = format!("subjectAltName=IP:{address}");
+    let by = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE", "-addext", &name];
+    fresh("ca", &[])?;
+    fresh("worker", &[&by[..], &["-addext", "extendedKeyUsage=serverAuth,clientAuth"]].concat())
 }
 
 /// The grant of the endpoint `broker` at this port of loopback, with what [`authority`] made.
