@@ -68,6 +68,13 @@ pub fn spout() -> PathBuf {
     std::env::var_os("SPOUT_TEST_BIN").map_or_else(|| target().join("release/spout"), PathBuf::from)
 }
 
+/// The same with the feature `cluster`, where `just cluster` has built it.
+#[must_use]
+pub fn clustered() -> PathBuf {
+    let built = target().join("release/spout-cluster");
+    if std::env::var_os("SPOUT_TEST_BIN").is_some() || !built.exists() { spout() } else { built }
+}
+
 /// How often a test kills what it tests: 25 times, or as `SPOUT_KILLS` says, for `just soak`.
 #[must_use]
 pub fn kills() -> u32 {
@@ -122,11 +129,17 @@ impl Site {
     /// `spout ARGS` here, not started.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
+        self.command_of(&spout(), args)
+    }
+
+    /// The same of another binary of the host.
+    #[must_use]
+    pub fn command_of(&self, binary: &Path, args: &[&str]) -> Command {
         let mut command = match self.open_files {
-            None => Command::new(spout()),
+            None => Command::new(binary),
             Some(most) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]).arg(spout());
+                shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]).arg(binary);
                 shell
             }
         };

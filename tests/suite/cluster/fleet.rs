@@ -13,9 +13,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use spout_tests::{
     Site,
     cables::{Cables, Way},
+    clustered,
     namespaces::Hosts,
     seaweed::Seaweed,
-    spout, tls,
+    tls,
 };
 
 /// What cables to the store lead to.
@@ -27,10 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Whether the binary knows `spout worker`. It says so where it does not; with `SPOUT_TEST_CLUSTER=required` that is an error.
 pub(super) fn built() -> Result<bool> {
-    let output = Command::new(spout()).args(["worker", "--help"]).stdin(Stdio::null()).output()?;
+    let output = Command::new(clustered()).args(["worker", "--help"]).stdin(Stdio::null()).output()?;
     if !output.status.success() {
         let required = std::env::var_os("SPOUT_TEST_CLUSTER").is_some();
-        ensure!(!required, "{} was built without the feature `cluster`", spout().display());
+        ensure!(!required, "{} was built without the feature `cluster`", clustered().display());
         println!("SKIPPED: this binary was built without the feature `cluster`");
     }
     Ok(output.status.success())
@@ -70,7 +71,7 @@ fn worker(site: &Site, listen: SocketAddr, advertise: SocketAddr) -> Command {
     let (token, cert, key, ca) = (file("token"), file("tls/worker.pem"), file("tls/worker.key"), file("tls/ca.pem"));
     let mut args = vec!["worker", "--listen", &listen, "--advertise", &advertise, "--join-token", &token];
     args.extend(["--cert", &cert, "--key", &key, "--ca", &ca, "--json"]);
-    site.command(&args)
+    site.command_of(&clustered(), &args)
 }
 
 impl Fleet {

@@ -74,7 +74,7 @@ mod tests {
         let leader = Leader { id: "one".into(), address: "10.0.0.1:7000".into() };
         let mut writer = repo.leading_writer("master", "p", &leader, 0).await.unwrap();
         let (epoch, holder) = repo.holder("master").await.unwrap();
-        assert_eq!((epoch, holder.unwrap().leader), (writer.epoch(), Some(leader)));
+        assert_eq!((epoch, holder.unwrap().leader), (writer.epoch(), Some(leader.clone())));
         // Whoever has not seen that claim does not take the branch from it.
         let late = repo.leading_writer("master", "p", &leader, 0).await.unwrap_err();
         assert!(matches!(late, Error::Fenced { ours: 0, theirs: 1, .. }), "{late}");
