@@ -205,6 +205,24 @@ impl Managed {
         Ok(all)
     }
 
+    /// The spec of a pipeline, read and checked.
+    ///
+    /// # Errors
+    /// What is wrong with it; there is no such pipeline, or nobody knows its spec.
+    pub async fn loaded(&self, name: &str) -> Result<Loaded, Error> {
+        let known = self.statuses.specs().into_iter().find(|loaded| loaded.spec.pipeline.name == name);
+        if let Some(loaded) = known {
+            return Ok(Loaded::clone(&loaded));
+        }
+        if let Some(wanted) = self.wanted().await?.into_iter().find(|wanted| wanted.name == name) {
+            return wanted.load();
+        }
+        match self.at_rest(name).await? {
+            Some(_) => Err(Error::NoSpec { name: name.to_owned() }),
+            None => Err(Error::Unknown { name: name.to_owned() }),
+        }
+    }
+
     /// What a pipeline is made of, also where that is wrong.
     async fn written(&self, name: &str) -> Result<Written, Error> {
         let known = self.statuses.specs().into_iter().find(|loaded| loaded.spec.pipeline.name == name);
