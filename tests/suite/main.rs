@@ -46,6 +46,7 @@ mod managed;
 mod mqtt;
 mod nats;
 mod network;
+mod newcomer;
 mod nexmark;
 mod objects;
 mod offers;

@@ -15,7 +15,9 @@ use spout_repo::{Commit, Store};
 use spout_spec::Loaded;
 
 use super::{
-    Error, Ran, Specs, draw,
+    Error, Ran, Specs,
+    blame::blamed,
+    draw,
     status::Statuses,
     wanted::{Wanted, Wish},
 };
@@ -274,7 +276,9 @@ impl Managed {
             head: branch.as_ref().and_then(|branch| branch.head.as_ref()).map(|head| head.header.id.clone()),
             commits: branch.map_or(0, |branch| branch.commits),
             name: wanted.name,
-            description: loaded.map(|loaded| loaded.spec.description).unwrap_or_default(),
+            description: loaded
+                .map(|loaded| spout_spec::without_userinfo(&loaded.spec.description))
+                .unwrap_or_default(),
         })
     }
 }
@@ -296,7 +300,7 @@ impl Pipelines for Managed {
                     condition: status.as_ref().map(|status| status.condition).unwrap_or_default(),
                     commits: status.as_ref().map_or(0, |status| status.commits),
                     head: status.and_then(|status| status.head),
-                    description: spec.description.clone(),
+                    description: spout_spec::without_userinfo(&spec.description),
                 });
             }
         }
@@ -313,7 +317,10 @@ impl Pipelines for Managed {
 
     async fn spec(&self, name: &str) -> Result<ShownSpec> {
         let Written { text, file, .. } = self.written(name).await?;
-        Ok(ShownSpec { text: spout_spec::shown(&text, &file).map_err(Error::from)?, file: Some(file) })
+        let text = spout_spec::shown(&text, &file).map_err(Error::from)?;
+        let error = self.statuses.one(name).and_then(|status| status.error);
+        let line = error.and_then(|error| blamed(&text, &file, &error));
+        Ok(ShownSpec { text, file: Some(file), line })
     }
 
     async fn graph(&self) -> Result<Graph> {
