@@ -42,6 +42,8 @@ await look(async ({ page, open, shot, accessible, text }) => {
   const said = await alert.innerText();
   for (const part of ['E0104', 'new.yaml:4', 'jsn', 'did you mean `json`?', 'spout explain E0104']) ensure(said.includes(part), part, 'is not in', said);
   equal(await page.locator('.numbers .marked').innerText(), '4', 'the marked line');
+  const [number, numbers, area] = await Promise.all(['.numbers .marked', '.numbers', '.spec textarea'].map((one) => page.locator(one).boundingBox()));
+  ensure(numbers.height >= area.height - 2 && number.y > numbers.y && number.y + number.height < numbers.y + numbers.height, 'it is in sight', number, numbers, area);
   await shot('spec-refused');
   await accessible('a spec that is refused');
   lap('a spec is refused');

@@ -1,4 +1,5 @@
-//! The docs site: it is built strictly, every link and anchor in it leads somewhere, no page is lost, and nothing comes from elsewhere.
+//! The docs site: it is built strictly, every link and anchor in it leads somewhere, no page is lost, nothing comes from elsewhere, and a
+//! browser shows every page without an error and as narrow as a telephone.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -8,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use spout_tests::{Site, root, spout, venv};
+use spout_tests::{Site, browser::Browser, root, spout, venv};
 
 /// What the site is built with.
 fn tools() -> Result<Option<PathBuf>> {
@@ -142,6 +143,8 @@ fn the_site_is_whole() -> Result<()> {
     ensure!(found.len() > 200, "only {} pages", found.len());
     let wrong = wrong(&site, &found)?;
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let Some(browser) = Browser::get()? else { return Ok(()) };
+    println!("{}", browser.look("site.mjs", "", &[("SITE", &site.display().to_string())])?);
     Ok(())
 }
 
