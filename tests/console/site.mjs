@@ -12,12 +12,13 @@ const SHOWN = ['index.html', 'docs/tutorials/first-pipeline/index.html', 'docs/r
 /** Each page reads the index of the search anew, which takes longer than the page; it is left out where all pages are looked at. */
 const EMPTY = JSON.stringify({ config: { lang: ['en'], separator: '[\\s\\-]+', pipeline: [], fields: {} }, docs: [] });
 let searched = false;
+const BARE = /\/E\d\d\d[1-9]\//;
 
 const server = http.createServer((request, response) => {
   const named = decodeURIComponent(new URL(request.url, 'http://x').pathname);
   if (named.endsWith('search_index.json') && !searched) return void response.writeHead(200, { 'content-type': 'application/json' }).end(EMPTY);
   // Pages of errors are many and alike: the scripts, which take longer than the page, are for one in ten of them.
-  if (named.endsWith('.js') && /\/E\d\d\d[1-9]\//.test(request.headers.referer ?? '')) return void response.writeHead(200, { 'content-type': 'text/javascript' }).end();
+  if (named.endsWith('.js') && BARE.test(request.headers.referer ?? '')) return void response.writeHead(200, { 'content-type': 'text/javascript' }).end();
   let file = path.join(SITE, path.normalize(named));
   if (file.endsWith('/') || (fs.existsSync(file) && fs.statSync(file).isDirectory())) file = path.join(file, 'index.html');
   if (!fs.existsSync(file)) return void response.writeHead(404).end();
@@ -43,13 +44,15 @@ try {
       for (const [at, address] of addresses.entries()) {
         await page.goto(address, { waitUntil: 'load' });
         // What sticks out, if anything does.
-        const found = await page.evaluate(() => {
-          const room = document.documentElement.clientWidth;
-          const over = document.documentElement.scrollWidth - room;
+        const found = await page.evaluate((bare) => {
+          // Without its scripts the theme does not fold its search; what is the page's own has to fit all the same.
+          const whole = bare ? document.querySelector('.md-content') : document.documentElement;
+          const room = whole.clientWidth;
+          const over = whole.scrollWidth - room;
           if (over <= 0) return '';
           const out = [...document.querySelectorAll('article *')].find((one) => one.getBoundingClientRect().right > room + 1);
           return `${over} px: ${out?.outerHTML.slice(0, 200) ?? 'outside of the article'}`;
-        });
+        }, BARE.test(address));
         if (found) wide.push(`${pages[at]} is too wide by ${found}`);
         if (SHOWN.includes(pages[at])) await picture(page, `${name(pages[at])}-narrow`);
       }

@@ -173,14 +173,23 @@ fn examples_of_the_reference_run() -> Result<()> {
     let mut examples = Vec::new();
     for kind in ["handlers", "decoders"] {
         for entry in fs::read_dir(root().join("docs/site/examples").join(kind))? {
-            examples.push(entry?.path().display().to_string());
+            let path = entry?.path();
+            // Others are files that they name.
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                examples.push(path.display().to_string());
+            }
         }
     }
     examples.sort();
-    ensure!(examples.len() > 20, "{examples:?}");
+    ensure!(examples.len() > 28, "{examples:?}");
     let mut args = vec!["test"];
     args.extend(examples.iter().map(String::as_str));
     let said = site.ok(&args)?;
     ensure!(said.contains(&format!("{} tests passed", examples.len())), "{said}");
+    for digits in ["0", "0g", "012"] {
+        let spec = "pipeline: {name: p}\nproducer: {stdin: {}, decoder: {type: raw}}\n";
+        site.write("half.yaml", format!("{spec}tests: [{{name: t, hex: [\"{digits}\"], expect: []}}]\n"))?;
+        site.fails(&["test", "half.yaml"], 2, &["half.yaml:3", "hexadecimal"])?;
+    }
     Ok(())
 }
