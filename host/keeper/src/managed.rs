@@ -255,6 +255,15 @@ impl Managed {
         Ok(SpecText { text, file, base })
     }
 
+    /// An error of the store about a pipeline: one that it does not have may run here all the same.
+    fn whose(&self, name: &str, error: Error) -> Error {
+        let here = self.statuses.one(name).is_some();
+        match error {
+            Error::Unknown { name } if here => Error::OfCommandLine { name },
+            other => other,
+        }
+    }
+
     /// Its line in a list.
     async fn line(&self, wanted: Wanted) -> Result<PipelineLine, Error> {
         let loaded = wanted.load().ok();
@@ -346,7 +355,11 @@ impl Pipelines for Managed {
         if reprocess {
             loaded.iter().try_for_each(can_reread)?;
         }
-        let commit = Specs::open(&self.store).await?.update(&wanted, reprocess).await?;
+        let updated = Specs::open(&self.store).await?.update(&wanted, reprocess).await;
+        let commit = updated.map_err(|error| match &error {
+            Error::Unknown { name } => self.whose(&name.clone(), error),
+            _ => error,
+        })?;
         let done = if reprocess { "updated, to begin anew" } else { "updated" };
         Ok(changed(names(&wanted), done, Some(&commit)))
     }
@@ -358,7 +371,7 @@ impl Pipelines for Managed {
                 let already = ran.set_running(name, running).await;
                 if already { None } else { Some(specs.order(name, Wish { running, ..Wish::default() }).await?) }
             }
-            None => specs.set_running(name, running).await?,
+            None => specs.set_running(name, running).await.map_err(|error| self.whose(name, error))?,
         };
         let done = match (running, &commit) {
             (true, Some(_)) => "started",
@@ -378,7 +391,7 @@ impl Pipelines for Managed {
                 ran.restart(name);
                 commit
             }
-            None => specs.restart(name).await?,
+            None => specs.restart(name).await.map_err(|error| self.whose(name, error))?,
         };
         Ok(changed(vec![name.to_owned()], "restarted", Some(&commit)))
     }
@@ -388,7 +401,8 @@ impl Pipelines for Managed {
     }
 
     async fn delete_pipeline(&self, name: &str) -> Result<PipelinesChanged> {
-        let commit = Specs::open(&self.store).await?.delete(name).await?;
+        let deleted = Specs::open(&self.store).await?.delete(name).await;
+        let commit = deleted.map_err(|error| self.whose(name, error))?;
         Ok(changed(vec![name.to_owned()], "deleted", Some(&commit)))
     }
 
