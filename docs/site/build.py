@@ -84,6 +84,13 @@ def expanded(entry, names, source, used):
     return [{title(source / name): name} for name in found]
 
 
+def named(site):
+    """Gives the search of every page the name that the theme does not give it."""
+    for page in site.rglob("*.html"):
+        html = page.read_text()
+        page.write_text(html.replace('data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'))
+
+
 def main():
     spout, to = Path(sys.argv[1]).resolve(), Path(sys.argv[2] if len(sys.argv) > 2 else ROOT / "target/site").resolve()
     work = to.with_name(to.name + "-pages")
@@ -97,6 +104,7 @@ def main():
     lost = [name for name in names if name.endswith(".md") and name not in used]
     if lost:
         sys.exit(f"pages that no menu has: {lost}; add them to docs/site/mkdocs.yml")
+    shutil.copyfile(ROOT / "docs/site/extra.css", source / "extra.css")
     config["docs_dir"], config["site_dir"] = str(source), str(to)
     (work / "mkdocs.yml").write_text(yaml.safe_dump(config, sort_keys=False))
     # Says of pages that they are new, which they are not, and of itself that there is a newer one.
@@ -107,6 +115,8 @@ def main():
     )
     # What it says at other levels is how far it is. With `--quiet` it would count no warning.
     print("\n".join(line for line in built.stderr.splitlines() if not line.startswith("INFO")), file=sys.stderr)
+    if built.returncode == 0:
+        named(to)
     sys.exit(built.returncode)
 
 

@@ -36,8 +36,6 @@ HANDLERS = """Handlers make up the `node` list of a spec, and pass rows to each 
 and counts name it by. The examples are whole pipelines with tests: `spout test FILE` runs them, and so does CI."""
 DECODERS = """A `decoder` makes rows of messages. A value is stored exactly as it was sent, or its message becomes a dead letter. The examples
 are whole pipelines with tests: `spout test FILE` runs them, and so does CI. Plugins are decoders too: `{plugin: NAME}`."""
-# Decoders of what a spec cannot spell out as text.
-BINARY = ("arrow", "avro", "protobuf", "registry")
 CONSUMERS = "Where rows go besides the repo, in the list `consumers`. All of them see rows at least once; the repo has them exactly once."
 
 
@@ -169,9 +167,6 @@ def kinds(schema, of, heading, about, examples):
         text += f"## {word}\n\n{one.get('description', '')}\n\n{table(one, defs, at='spec.md')}\n"
         if examples:
             example = examples / f"{word}.yaml"
-            if word in BINARY:
-                text += "Its messages are binary: [decoders](../decoders.md) has more.\n\n"
-                continue
             if not example.is_file():
                 sys.exit(f"{heading} `{word}` has no example: write {example}, with tests in it")
             text += f"```yaml\n{example.read_text().strip()}\n```\n\n"

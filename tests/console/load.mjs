@@ -58,7 +58,7 @@ const server = http.createServer((request, response) => {
 await new Promise((then) => server.listen(0, '127.0.0.1', then));
 process.env.SPOUT_URL = `http://127.0.0.1:${server.address().port}`;
 const { ensure, look, until } = await import('./browser.mjs');
-const { waits } = await import('./waits.mjs');
+const { hold, waits } = await import('./waits.mjs');
 
 // Ten times a second, all that fits; whoever reads slower than that is sent less.
 let sent = 0;
@@ -101,7 +101,7 @@ try {
     await grid.waitFor();
     await measure('pipeline', async () => {
       await grid.focus();
-      for (let pages = 0; pages < 8; pages += 1) await page.keyboard.press('PageDown');
+      await hold(page, 'PageDown', 8);
       await page.getByLabel('Order').selectOption('worst');
     });
     await grid.focus();

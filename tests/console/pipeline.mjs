@@ -104,6 +104,7 @@ await look(async ({ page, open, shot, accessible, text }) => {
   await refused.waitFor();
   const said = await (await fetch(`${process.env.SPOUT_URL}/v1/pipelines/hot/stop`, { method: 'POST' })).json();
   for (const part of [said.code, said.message, said.advice]) ensure((await refused.innerText()).includes(part), part, 'is not in', await refused.innerText());
+  ensure(said.message.includes('a file that the server was given') && !said.message.includes('there is no pipeline'), said.message);
   await shot('pipeline-refused');
   await accessible('a refusal');
   await page.keyboard.press('Escape');

@@ -47,6 +47,7 @@ mod managed;
 mod mqtt;
 mod nats;
 mod network;
+mod newcomer;
 mod nexmark;
 mod objects;
 mod offers;

@@ -16,14 +16,14 @@ use spout_tests::{root, spout, tansu::Tansu, venv};
 
 /// What a page has its reader do.
 #[derive(Debug, PartialEq)]
-enum Step {
+pub(super) enum Step {
     File { path: String, text: String },
     Type(String),
     Says(Vec<String>),
 }
 
 /// The steps of a page.
-fn steps(page: &str) -> Vec<Step> {
+pub(super) fn steps(page: &str) -> Vec<Step> {
     let (mut steps, mut lines, mut before) = (Vec::new(), page.lines(), "");
     while let Some(line) = lines.next() {
         let Some(language) = line.strip_prefix("```") else {

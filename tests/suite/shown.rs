@@ -65,6 +65,9 @@ fn specs_graphs_and_dead_letters_are_shown_to_those_who_may_see_them() -> Result
     // The spec as it was written, without the value of the variable.
     let spec = get(&reader, "/v1/pipelines/in/spec")?;
     ensure!(spec["text"] == text.replace("ada:s3cret-x", "(hidden)") && spec["file"] == "_specs:/in.yaml", "{spec}");
+    let specs = get(&all, "/v1/specs")?;
+    ensure!(specs.to_string().contains("as https://(hidden)@example.com has it"), "{specs}");
+    ensure!(!specs.to_string().contains("s3cret-x"), "{specs}");
     ensure!(ask(&served.address, &reader, "GET /v1/pipelines/down/spec", &Value::Null)?.status == 404);
     ensure!(ask(&served.address, &all, "GET /v1/pipelines/none/spec", &Value::Null)?.code() == "E0952");
     // What was set aside, as the command line says it.

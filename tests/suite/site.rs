@@ -1,4 +1,5 @@
-//! The docs site: it is built strictly, every link and anchor in it leads somewhere, no page is lost, and nothing comes from elsewhere.
+//! The docs site: it is built strictly, every link and anchor in it leads somewhere, no page is lost, nothing comes from elsewhere, and a
+//! browser shows every page without an error and as narrow as a telephone.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -8,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use spout_tests::{Site, root, spout, venv};
+use spout_tests::{Site, browser::Browser, root, spout, venv};
 
 /// What the site is built with.
 fn tools() -> Result<Option<PathBuf>> {
@@ -142,6 +143,8 @@ fn the_site_is_whole() -> Result<()> {
     ensure!(found.len() > 200, "only {} pages", found.len());
     let wrong = wrong(&site, &found)?;
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let Some(browser) = Browser::get()? else { return Ok(()) };
+    println!("{}", browser.look("site.mjs", "", &[("SITE", &site.display().to_string())])?);
     Ok(())
 }
 
@@ -170,14 +173,23 @@ fn examples_of_the_reference_run() -> Result<()> {
     let mut examples = Vec::new();
     for kind in ["handlers", "decoders"] {
         for entry in fs::read_dir(root().join("docs/site/examples").join(kind))? {
-            examples.push(entry?.path().display().to_string());
+            let path = entry?.path();
+            // Others are files that they name.
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                examples.push(path.display().to_string());
+            }
         }
     }
     examples.sort();
-    ensure!(examples.len() > 20, "{examples:?}");
+    ensure!(examples.len() > 28, "{examples:?}");
     let mut args = vec!["test"];
     args.extend(examples.iter().map(String::as_str));
     let said = site.ok(&args)?;
     ensure!(said.contains(&format!("{} tests passed", examples.len())), "{said}");
+    for digits in ["0", "0g", "012"] {
+        let spec = "pipeline: {name: p}\nproducer: {stdin: {}, decoder: {type: raw}}\n";
+        site.write("half.yaml", format!("{spec}tests: [{{name: t, hex: [\"{digits}\"], expect: []}}]\n"))?;
+        site.fails(&["test", "half.yaml"], 2, &["half.yaml:3", "hexadecimal"])?;
+    }
     Ok(())
 }

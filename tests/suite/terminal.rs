@@ -262,6 +262,7 @@ fn the_doctor_finds_nothing_wrong_and_leaves_nothing_behind() -> Result<()> {
     let site = files()?;
     let lines = site.json(&["doctor"])?;
     ensure!(line(&lines, "store")?["is"].to_string().contains("not there yet"), "{lines:?}");
+    ensure!(line(&lines, "disk of the store")?["is"].to_string().contains("free at"), "where it would be: {lines:?}");
     ensure!(!Path::new(&site.store).exists(), "it made a store");
     site.ok(&["run", "spec.yaml", "--until", "idle"])?;
     let before = all_files(Path::new(&site.store))?;
@@ -350,16 +351,26 @@ fn a_file_that_is_there_is_not_touched() -> Result<()> {
 #[test]
 fn a_disk_that_is_full_leaves_nothing_that_is_half_written() -> Result<()> {
     let site = Site::new()?;
-    // No file may have more than two blocks, which the spec has room in and the schema has not.
-    let command = site.command(&["init", "kafka"]);
-    let script = format!("trap '' XFSZ; ulimit -f 2; exec '{}' \"$@\"", command.get_program().display());
-    let output = Command::new("bash")
-        .args(["-c", &script, "bash"])
-        .args(command.get_args())
-        .current_dir(site.path())
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == Some(1) && said.contains("error[E0803]") && said.contains("schema"), "{said}");
+    // No file may have more than two blocks, which the spec and most pages have room in and the schema and some pages have not.
+    let full = |args: &[&str]| -> Result<String> {
+        let command = site.command(args);
+        let script = format!("trap '' XFSZ; ulimit -f 2; exec '{}' \"$@\"", command.get_program().display());
+        let output = Command::new("bash")
+            .args(["-c", &script, "bash"])
+            .args(command.get_args())
+            .current_dir(site.path())
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(1) && said.contains("error[E0803]"), "{said}");
+        Ok(said)
+    };
+    let said = full(&["init", "kafka"])?;
+    ensure!(said.contains("schema"), "{said}");
+    site.write("pages/spout.1", "as it was\n")?;
+    full(&["man", "pages"])?;
+    let pages: Vec<_> =
+        fs::read_dir(site.path().join("pages"))?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+    ensure!(pages == ["spout.1"] && fs::read(site.path().join("pages/spout.1"))? == b"as it was\n", "{pages:?}");
     let left: Vec<_> = fs::read_dir(site.path())?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
     ensure!(left.iter().all(|name| !name.display().to_string().contains("kafka")), "{left:?}");
     ensure!(!site.path().join("spout.schema.json").exists(), "{left:?}");

@@ -6,7 +6,7 @@ use arrow::{array::RecordBatch, datatypes::Schema, error::ArrowError, json::Line
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_format::{csv_text, decode, json_options, json_rows};
+use spout_format::{Format, csv_text, decode, json_options, json_rows};
 use spout_repo::{Reference, Repo, Tree};
 
 use crate::{Error, Result, content::named};
@@ -28,6 +28,15 @@ impl TextFormat {
         match self {
             Self::Ndjson => "ndjson",
             Self::Csv => "csv",
+        }
+    }
+
+    /// The same among the formats of files.
+    #[must_use]
+    pub fn format(self) -> Format {
+        match self {
+            Self::Ndjson => Format::Ndjson,
+            Self::Csv => Format::Csv,
         }
     }
 

@@ -41,6 +41,7 @@ mod tables;
 mod tags;
 mod tapped;
 mod target;
+mod trying;
 mod untar;
 mod upkeep;
 
@@ -84,6 +85,7 @@ pub use self::{
     tags::{NewTag, Tag, TagMade},
     tapped::Tapped,
     target::{Changes, Put, Target, committed},
+    trying::{PluginFinding, PluginTested, PluginTrial, SpecTested, TestProblem, TestVerdict},
     untar::Untar,
     upkeep::Check,
 };

@@ -68,6 +68,9 @@ pub struct ShownSpec {
     /// The file that it is from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
+    /// The line of the text that the error of the pipeline is about, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
 }
 
 /// What was done to pipelines.

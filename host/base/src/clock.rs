@@ -50,6 +50,18 @@ pub fn nonce() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 
+/// The id of a trace: random bits, not all of them zero.
+#[must_use]
+pub fn trace_id() -> u128 {
+    rand::random::<u128>().max(1)
+}
+
+/// The id of a span: random bits, not all of them zero.
+#[must_use]
+pub fn span_id() -> u64 {
+    rand::random::<u64>().max(1)
+}
+
 /// `base` with up to half of itself added or taken away, so that many waiters do not wake together.
 #[must_use]
 pub fn jittered(base: Duration) -> Duration {

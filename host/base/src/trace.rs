@@ -108,7 +108,7 @@ pub fn begin(name: &'static str) -> Doing {
 #[cold]
 fn begun(name: &'static str) -> Doing {
     // The lower half of the id decides, as everybody does who takes a part of all traces, so that they take the same ones.
-    let trace = rand::random::<u128>().max(1);
+    let trace = clock::trace_id();
     let part = ((trace as u64) >> 11) as f64 / (1_u64 << 53) as f64;
     if TAKER.get().is_some_and(|taker| part < taker.share) { open(name, trace, None) } else { Doing(None) }
 }
@@ -127,7 +127,7 @@ pub fn inner(name: &'static str) -> Doing {
 }
 
 fn open(name: &'static str, trace: u128, parent: Option<u64>) -> Doing {
-    let context = Context { trace, span: rand::random::<u64>().max(1) };
+    let context = Context { trace, span: clock::span_id() };
     let span = Span {
         context,
         parent,

@@ -33,7 +33,13 @@ impl Man {
         let failed = |source| Error::WriteFile { path: self.dir.clone(), source };
         fs::create_dir_all(&self.dir).map_err(failed)?;
         let command = Cli::command().disable_help_subcommand(true);
-        clap_mangen::generate_to(command.clone(), &self.dir).map_err(failed)?;
+        // All of them are whole before any has its name.
+        let aside = tempfile::tempdir_in(&self.dir).map_err(failed)?;
+        clap_mangen::generate_to(command.clone(), &aside).map_err(failed)?;
+        for page in fs::read_dir(&aside).map_err(failed)? {
+            let page = page.map_err(failed)?;
+            fs::rename(page.path(), self.dir.join(page.file_name())).map_err(failed)?;
+        }
         let (dir, pages) = (&self.dir, pages(&command));
         if printer.json() {
             return printer.value(&Written { dir, pages });

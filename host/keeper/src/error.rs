@@ -33,6 +33,14 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A pipeline runs beside those of the store.
+    #[error(
+        "the pipeline `{name}` runs here, but it is that of a file that the server was given, and none of the store's: change the file and start the server again, or leave the file out and have the store keep it with `spout create pipeline -f FILE`"
+    )]
+    OfCommandLine {
+        /// Its name.
+        name: String,
+    },
     /// A file of the repo of specs that was not written by us.
     #[error(
         "{}:{path} does not say what is to become of the pipeline: {reason}; delete the file, and the pipeline runs",
@@ -104,6 +112,7 @@ impl Coded for Error {
             Self::Repo(inner) => inner.kind(),
             Self::Exists { .. }
             | Self::Unknown { .. }
+            | Self::OfCommandLine { .. }
             | Self::Wish { .. }
             | Self::Misnamed { .. }
             | Self::NoPlugin { .. }
@@ -120,7 +129,7 @@ impl Coded for Error {
             Self::Pipeline(inner) => inner.code(),
             Self::Repo(inner) => inner.code(),
             Self::Exists { .. } => "E0951",
-            Self::Unknown { .. } => "E0952",
+            Self::Unknown { .. } | Self::OfCommandLine { .. } => "E0952",
             Self::Wish { .. } | Self::Misnamed { .. } => "E0953",
             Self::Changed { .. } => "E0954",
             Self::NotRead { .. } => "E0955",

@@ -6,6 +6,7 @@
 //!
 //! **Invariant**: nothing but that repo says what is to run; a keeper that is killed starts again from it.
 
+mod blame;
 mod building;
 mod committer;
 mod error;

@@ -15,7 +15,9 @@ use spout_repo::{Commit, Store};
 use spout_spec::Loaded;
 
 use super::{
-    Error, Ran, Specs, draw,
+    Error, Ran, Specs,
+    blame::blamed,
+    draw,
     status::Statuses,
     wanted::{Wanted, Wish},
 };
@@ -205,6 +207,24 @@ impl Managed {
         Ok(all)
     }
 
+    /// The spec of a pipeline, read and checked.
+    ///
+    /// # Errors
+    /// What is wrong with it; there is no such pipeline, or nobody knows its spec.
+    pub async fn loaded(&self, name: &str) -> Result<Loaded, Error> {
+        let known = self.statuses.specs().into_iter().find(|loaded| loaded.spec.pipeline.name == name);
+        if let Some(loaded) = known {
+            return Ok(Loaded::clone(&loaded));
+        }
+        if let Some(wanted) = self.wanted().await?.into_iter().find(|wanted| wanted.name == name) {
+            return wanted.load();
+        }
+        match self.at_rest(name).await? {
+            Some(_) => Err(Error::NoSpec { name: name.to_owned() }),
+            None => Err(Error::Unknown { name: name.to_owned() }),
+        }
+    }
+
     /// What a pipeline is made of, also where that is wrong.
     async fn written(&self, name: &str) -> Result<Written, Error> {
         let known = self.statuses.specs().into_iter().find(|loaded| loaded.spec.pipeline.name == name);
@@ -235,6 +255,15 @@ impl Managed {
         Ok(SpecText { text, file, base })
     }
 
+    /// An error of the store about a pipeline: one that it does not have may run here all the same.
+    fn whose(&self, name: &str, error: Error) -> Error {
+        let here = self.statuses.one(name).is_some();
+        match error {
+            Error::Unknown { name } if here => Error::OfCommandLine { name },
+            other => other,
+        }
+    }
+
     /// Its line in a list.
     async fn line(&self, wanted: Wanted) -> Result<PipelineLine, Error> {
         let loaded = wanted.load().ok();
@@ -256,7 +285,9 @@ impl Managed {
             head: branch.as_ref().and_then(|branch| branch.head.as_ref()).map(|head| head.header.id.clone()),
             commits: branch.map_or(0, |branch| branch.commits),
             name: wanted.name,
-            description: loaded.map(|loaded| loaded.spec.description).unwrap_or_default(),
+            description: loaded
+                .map(|loaded| spout_spec::without_userinfo(&loaded.spec.description))
+                .unwrap_or_default(),
         })
     }
 }
@@ -278,7 +309,7 @@ impl Pipelines for Managed {
                     condition: status.as_ref().map(|status| status.condition).unwrap_or_default(),
                     commits: status.as_ref().map_or(0, |status| status.commits),
                     head: status.and_then(|status| status.head),
-                    description: spec.description.clone(),
+                    description: spout_spec::without_userinfo(&spec.description),
                 });
             }
         }
@@ -295,7 +326,10 @@ impl Pipelines for Managed {
 
     async fn spec(&self, name: &str) -> Result<ShownSpec> {
         let Written { text, file, .. } = self.written(name).await?;
-        Ok(ShownSpec { text: spout_spec::shown(&text, &file).map_err(Error::from)?, file: Some(file) })
+        let text = spout_spec::shown(&text, &file).map_err(Error::from)?;
+        let error = self.statuses.one(name).and_then(|status| status.error);
+        let line = error.and_then(|error| blamed(&text, &file, &error));
+        Ok(ShownSpec { text, file: Some(file), line })
     }
 
     async fn graph(&self) -> Result<Graph> {
@@ -321,7 +355,11 @@ impl Pipelines for Managed {
         if reprocess {
             loaded.iter().try_for_each(can_reread)?;
         }
-        let commit = Specs::open(&self.store).await?.update(&wanted, reprocess).await?;
+        let updated = Specs::open(&self.store).await?.update(&wanted, reprocess).await;
+        let commit = updated.map_err(|error| match &error {
+            Error::Unknown { name } => self.whose(&name.clone(), error),
+            _ => error,
+        })?;
         let done = if reprocess { "updated, to begin anew" } else { "updated" };
         Ok(changed(names(&wanted), done, Some(&commit)))
     }
@@ -333,7 +371,7 @@ impl Pipelines for Managed {
                 let already = ran.set_running(name, running).await;
                 if already { None } else { Some(specs.order(name, Wish { running, ..Wish::default() }).await?) }
             }
-            None => specs.set_running(name, running).await?,
+            None => specs.set_running(name, running).await.map_err(|error| self.whose(name, error))?,
         };
         let done = match (running, &commit) {
             (true, Some(_)) => "started",
@@ -353,7 +391,7 @@ impl Pipelines for Managed {
                 ran.restart(name);
                 commit
             }
-            None => specs.restart(name).await?,
+            None => specs.restart(name).await.map_err(|error| self.whose(name, error))?,
         };
         Ok(changed(vec![name.to_owned()], "restarted", Some(&commit)))
     }
@@ -363,7 +401,8 @@ impl Pipelines for Managed {
     }
 
     async fn delete_pipeline(&self, name: &str) -> Result<PipelinesChanged> {
-        let commit = Specs::open(&self.store).await?.delete(name).await?;
+        let deleted = Specs::open(&self.store).await?.delete(name).await;
+        let commit = deleted.map_err(|error| self.whose(name, error))?;
         Ok(changed(vec![name.to_owned()], "deleted", Some(&commit)))
     }
 

@@ -223,7 +223,9 @@ impl Statuses {
                 self.fault(name, code, error);
             }
             Update::Stopped { counts, .. } => {
-                self.set(name, Phase::Finished);
+                // Whoever asked for its end did not let it come to its own.
+                let asked = self.of(name, |status| status.state) == Phase::Stopping;
+                self.set(name, if asked { Phase::Stopped } else { Phase::Finished });
                 // Progress was told a while before the last commit.
                 let last = object(counts);
                 self.of(name, |status| status.counts.extend(last));
@@ -283,5 +285,25 @@ fn object(said: &impl Serialize) -> Map<String, Value> {
     match serde_json::to_value(said) {
         Ok(Value::Object(said)) => said,
         _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_is_paused_is_never_finished() {
+        let statuses = Statuses::default();
+        let over =
+            || Update::Stopped { pipeline: "p".into(), counts: Default::default(), commits: 0, reasons: Vec::new() };
+        let state = || statuses.one("p").map(|status| status.state);
+        statuses.set("p", Phase::Running);
+        statuses.set("p", Phase::Stopping);
+        statuses.hear(&over());
+        assert_eq!(state(), Some(Phase::Stopped));
+        statuses.set("p", Phase::Running);
+        statuses.hear(&over());
+        assert_eq!(state(), Some(Phase::Finished));
     }
 }

@@ -265,4 +265,43 @@ mod tests {
             assert!(error.contains(name) && !error.contains("s3cret"), "{error}");
         }
     }
+
+    #[test]
+    fn each_sampler_takes_its_part_of_all_traces() {
+        let share = |sampler: Option<&str>, arg: Option<&str>| {
+            let get = |name: &str| match name {
+                "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("http://localhost:4318".to_owned()),
+                "OTEL_TRACES_SAMPLER" => sampler.map(str::to_owned),
+                "OTEL_TRACES_SAMPLER_ARG" => arg.map(str::to_owned),
+                _ => None,
+            };
+            Settings::of(get).map(|settings| settings.map(|settings| settings.share))
+        };
+        for (sampler, arg, part) in [
+            (None, None, 1.0),
+            (None, Some("0.5"), 1.0),
+            (Some("always_on"), None, 1.0),
+            (Some("always_on"), Some("0.5"), 1.0),
+            (Some("always_off"), None, 0.0),
+            (Some("always_off"), Some("1"), 0.0),
+            (Some("traceidratio"), None, 1.0),
+            (Some("traceidratio"), Some("0"), 0.0),
+            (Some("traceidratio"), Some("0.125"), 0.125),
+            (Some("traceidratio"), Some("1"), 1.0),
+            (Some("traceidratio"), Some("1e-3"), 0.001),
+            (Some("parentbased_always_on"), None, 1.0),
+            (Some("parentbased_always_off"), None, 0.0),
+            (Some("parentbased_traceidratio"), Some("0.75"), 0.75),
+        ] {
+            assert_eq!(share(sampler, arg).unwrap(), Some(part), "{sampler:?} {arg:?}");
+        }
+        for arg in ["1.01", "-0.1", "half", "NaN", "inf"] {
+            let error = share(Some("traceidratio"), Some(arg)).unwrap_err().to_string();
+            assert!(error.contains("OTEL_TRACES_SAMPLER_ARG"), "{arg}: {error}");
+        }
+        for sampler in ["jaeger_remote", "parentbased_jaeger_remote", "xray", "ALWAYS_ON", "parentbased_", "on"] {
+            let error = share(Some(sampler), None).unwrap_err().to_string();
+            assert!(error.contains("OTEL_TRACES_SAMPLER"), "{sampler}: {error}");
+        }
+    }
 }

@@ -56,7 +56,7 @@ pub use self::{
     steering::Orders,
     taps::{Sample, Tap, Taps},
     totals::Reason,
-    trial::{Finding, SpoutTrial, Trial},
+    trial::{Finding, MOST_TRIED, SpoutTrial, Trial, messages_of, settings_for, settings_of, uses},
     update::{PluginMetrics, TookOver, Update},
 };
 pub use spout_producer::{Pass, StoreAccess};

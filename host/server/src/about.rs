@@ -42,19 +42,9 @@ async fn about(
     Names(name): Names<String>,
     Asked(asked): Asked<Version>,
 ) -> Answer<Json<PluginAbout>> {
-    let kept = service.shelf.get(&name).await?;
-    let unknown = || KeeperError::NoPlugin { name: name.clone() };
-    let wanted = asked.digest.or(kept.newest);
-    let version = match &wanted {
-        Some(digest) => kept.versions.iter().find(|version| version.digest == *digest),
-        None => kept.versions.last(),
-    };
-    let digest = version.map(|version| version.digest.clone()).ok_or_else(unknown)?;
     // It is closed by nobody.
     let _permit = service.taking_in.acquire().await.ok();
-    let wasm = service.shelf.bytes(&name, &digest).await?.ok_or_else(unknown)?;
-    let plugin = service.plugins.examine(&name, Path::new(&format!("{name}.wasm")), wasm).await;
-    let plugin = plugin.map_err(|error| Failure::of_what_was_sent(&error))?;
+    let plugin = service.kept(&name, asked.digest).await?;
     let offers = plugin.offers(&LimitsSpec::default()).await.map_err(|error| Failure::of_what_was_sent(&error))?;
     Ok(Json(PluginAbout {
         digest: plugin.digest().to_owned(),
@@ -64,6 +54,23 @@ async fn about(
         manifest: plugin.manifest().map(fields),
         name,
     }))
+}
+
+impl Service {
+    /// The version of a plugin that the store keeps: the one of this digest, or else the one that the name stands for, or the last one.
+    pub(crate) async fn kept(&self, name: &str, digest: Option<String>) -> Answer<Plugin> {
+        let kept = self.shelf.get(name).await?;
+        let unknown = || KeeperError::NoPlugin { name: name.to_owned() };
+        let wanted = digest.or(kept.newest);
+        let version = match &wanted {
+            Some(digest) => kept.versions.iter().find(|version| version.digest == *digest),
+            None => kept.versions.last(),
+        };
+        let digest = version.map(|version| version.digest.clone()).ok_or_else(unknown)?;
+        let wasm = self.shelf.bytes(name, &digest).await?.ok_or_else(unknown)?;
+        let plugin = self.plugins.examine(name, Path::new(&format!("{name}.wasm")), wasm).await;
+        plugin.map_err(|error| Failure::of_what_was_sent(&error))
+    }
 }
 
 fn offered(plugin: &Plugin, offer: &Offer) -> PluginOffer {

@@ -55,7 +55,7 @@ impl From<Error> for Failure {
             Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Error::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
             Error::Busy { .. } | Error::TokenFile { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Error::QueryTime { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::QueryTime { .. } | Error::TrialTime { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Error::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         };

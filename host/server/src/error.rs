@@ -56,6 +56,18 @@ pub enum Error {
         /// Their names.
         pipelines: String,
     },
+    /// A trial takes too long.
+    #[error(
+        "the trial of {what} took longer than {seconds} s and was stopped; try less of it, or run `{command}` beside it, which has no limit"
+    )]
+    TrialTime {
+        /// What was tried.
+        what: String,
+        /// How long that may take.
+        seconds: u64,
+        /// What does the same without a server.
+        command: &'static str,
+    },
     /// A web page of somebody else asks.
     #[error("a server without tokens does not answer web pages: {why}; start it with --tokens")]
     CrossSite {
@@ -201,6 +213,7 @@ impl Coded for Error {
             Self::OwnRepo { .. } => "E0917",
             Self::Unseen { .. } => "E0918",
             Self::AtWork { .. } => "E0919",
+            Self::TrialTime { .. } => "E0932",
         }
     }
 }

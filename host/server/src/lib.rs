@@ -2,7 +2,7 @@
 //!
 //! A request comes in through `listen`, which holds back who is slow, large or too many. `guard` finds out who asks and what
 //! they may see; `control` lets in processes of the same user without a port; a route (`repos`, `refs`, `commits`, `files`, `tar`, `uploads`, `changes`, `history`, `sql`, `pipelines`, `letters`, `managing`,
-//! `plugins`, `about`, `logs`, `tap`, `events`, `health`) does a verb of
+//! `plugins`, `about`, `trying`, `logs`, `tap`, `events`, `health`) does a verb of
 //! [`spout_api::Local`] and sends its answer, `answer` an error as JSON with the status that fits it. [`Tokens`] are who may
 //! come in. Every route is one [`endpoint`], from which the router and the OpenAPI document are made, so that neither can leave
 //! out what the other has. Beside them are the files of the `console`, a page that is a client of the routes as any other.
@@ -44,6 +44,7 @@ mod sql;
 mod tap;
 mod tar;
 mod tokens;
+mod trying;
 mod upkeep;
 mod uploads;
 mod veil;
@@ -74,6 +75,8 @@ use self::{endpoint::Endpoint, guard::Guard, veil::Veil};
 const QUERIES: usize = 8;
 /// Plugins that are taken in, and compiled, at the same time; others wait.
 const PLUGINS: usize = 2;
+/// Trials of plugins and of specs that go on at the same time; others wait.
+const TRIALS: usize = 2;
 
 /// The pipelines beside a server, and what callers may do with them.
 #[derive(Clone, Debug)]
@@ -109,6 +112,7 @@ pub struct Service {
     /// Where relative paths start in specs that are sent.
     base: PathBuf,
     taking_in: Semaphore,
+    trials: Semaphore,
     queries: Arc<Semaphore>,
     answered: health::Answered,
     max_body: u64,
@@ -144,6 +148,7 @@ impl Service {
             committer,
             base,
             taking_in,
+            trials: Semaphore::new(TRIALS),
             queries,
             answered: health::Answered::default(),
             max_body,
@@ -173,6 +178,7 @@ fn endpoints() -> Vec<Endpoint> {
         metrics::endpoints(),
         plugins::endpoints(),
         about::endpoints(),
+        trying::endpoints(),
         logs::endpoints(),
         tap::endpoints(),
         events::endpoints(),

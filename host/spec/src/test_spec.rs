@@ -35,6 +35,9 @@ pub struct TestSpec {
     /// Messages as they arrive, for the decoder, as in `['{"id": 1}', 'broken']`.
     #[serde(default)]
     pub lines: Vec<String>,
+    /// Messages as they arrive that are no text, each in hexadecimal, as in `['02 06 616e6e']`; spaces between digits do not count.
+    #[serde(default)]
+    pub hex: Vec<String>,
     /// Messages as they arrive, one per line, as in `text: |`, the way a file holds them. Where the source has `framing: csv`,
     /// one per record; with `header: true` the first record names the columns, as in a file.
     #[serde(default)]
@@ -125,6 +128,8 @@ pub struct StepSpec {
     pub input: Vec<Row>,
     /// Messages as they arrive, for the decoder.
     pub lines: Vec<String>,
+    /// Messages as they arrive that are no text, each in hexadecimal.
+    pub hex: Vec<String>,
     /// Messages as they arrive, one a line, or as the test's own `text`.
     pub text: Option<String>,
     /// How long the partition is idle afterwards, as in `1m`.
@@ -167,6 +172,7 @@ impl TestSpec {
             vec![StepSpec {
                 input: self.input.clone(),
                 lines: self.lines.clone(),
+                hex: self.hex.clone(),
                 text: self.text.clone(),
                 producer: self.producer.clone(),
                 ..StepSpec::default()
@@ -196,14 +202,27 @@ impl TestSpec {
 impl StepSpec {
     /// Its messages; empty if it gives rows.
     #[must_use]
-    pub fn messages(&self) -> Vec<String> {
+    pub fn messages(&self) -> Vec<Vec<u8>> {
         let text = self.text.iter().flat_map(|text| text.lines()).filter(|line| !line.is_empty());
-        self.lines.iter().cloned().chain(text.map(str::to_owned)).collect()
+        let lines = self.lines.iter().map(String::as_str).chain(text).map(|line| line.as_bytes().to_vec());
+        lines.chain(self.hex.iter().filter_map(|digits| bytes(digits))).collect()
     }
 
     fn written(&self) -> usize {
-        usize::from(!self.input.is_empty()) + usize::from(!self.lines.is_empty()) + usize::from(self.text.is_some())
+        let given = [!self.input.is_empty(), !self.lines.is_empty(), !self.hex.is_empty(), self.text.is_some()];
+        given.into_iter().map(usize::from).sum()
     }
+}
+
+/// What hexadecimal digits stand for; none if they are no such digits, or half a byte is left.
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> =
+        text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16)?.try_into().ok()).collect::<Option<_>>()?;
+    let pairs = digits.chunks(2).map(|pair| match pair {
+        [high, low] => Some(high << 4 | low),
+        _ => None,
+    });
+    pairs.collect()
 }
 
 /// A number as its digits, without what does not matter: `1.50`, `0015e-1` and `+1.5` are all `1.5`. None if it is no number.
@@ -276,16 +295,19 @@ pub(super) fn check(loaded: &Loaded) -> Vec<Error> {
 }
 
 fn check_input(test: &TestSpec) -> Result<(), &'static str> {
-    let beside = !test.input.is_empty() || !test.lines.is_empty() || test.text.is_some();
+    let beside = !test.input.is_empty() || !test.lines.is_empty() || !test.hex.is_empty() || test.text.is_some();
     if !test.steps.is_empty() && beside {
         return Err("write its rows into `steps`, or leave `steps` out");
     }
     if test.all_steps().iter().any(|step| step.written() > 1) {
-        return Err("rows come from one of `input`, `lines` and `text`; use steps for several");
+        return Err("rows come from one of `input`, `lines`, `hex` and `text`; use steps for several");
+    }
+    if test.all_steps().iter().any(|step| step.hex.iter().any(|digits| bytes(digits).is_none())) {
+        return Err("a message of `hex` is no text of two hexadecimal digits a byte");
     }
     let rows = test.all_steps().iter().any(|step| !step.input.is_empty());
     if rows && test.decodes() {
-        return Err("either all its steps give rows (`input`), or all give messages (`lines`, `text`)");
+        return Err("either all its steps give rows (`input`), or all give messages (`lines`, `hex`, `text`)");
     }
     if test.decodes() && test.from.is_some() {
         return Err("messages go to the decoder and through all handlers; give rows as `input` to start at `from`");

@@ -7,6 +7,7 @@ use std::{fmt, fs::File, io::BufReader, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
+    compute::concat_batches,
     datatypes::{Schema, SchemaRef},
     error::ArrowError,
     ipc::reader::FileReader,
@@ -95,6 +96,25 @@ impl Import {
         let batch = self.batches.next()?;
         let (file, what) = (self.name.clone(), self.format.extension());
         Some(batch.map_err(|why| Error::Import { file, what, why }))
+    }
+
+    /// The first rows in one batch: `most` of them, or all where there are fewer.
+    ///
+    /// # Errors
+    /// As [`Import::next`].
+    pub fn first(mut self, most: usize) -> Result<RecordBatch, Error> {
+        let (mut batches, mut rows) = (Vec::new(), 0);
+        while rows < most
+            && let Some(batch) = self.next()
+        {
+            let batch = batch?;
+            rows += batch.num_rows();
+            batches.push(batch);
+        }
+        let joined = concat_batches(&self.schema, &batches);
+        let (file, what) = (self.name, self.format.extension());
+        let joined = joined.map_err(|error| Error::Import { file, what, why: error.to_string() })?;
+        Ok(joined.slice(0, joined.num_rows().min(most)))
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) async fn look(url: &str) -> (Vec<Line>, Option<Store>) {
     let store = match Store::open_existing(url).await {
         Ok(store) => store,
         Err(Error::NoStore { .. }) => {
-            lines.push(absent(url));
+            lines.extend(absent(url));
             return (lines, None);
         }
         Err(error) => {
@@ -63,24 +63,27 @@ pub(super) async fn look(url: &str) -> (Vec<Line>, Option<Store>) {
 }
 
 /// There is none yet.
-fn absent(url: &str) -> Line {
+fn absent(url: &str) -> Vec<Line> {
     let Some(directory) = Store::local(url) else {
         let advice = "the first `spout run` makes it";
-        return Line::warning("store", format!("nothing is at {url} yet"), advice);
+        return vec![Line::warning("store", format!("nothing is at {url} yet"), advice)];
     };
     if directory.exists() {
-        return Line::error("store", format!("{url} is there and is no directory"), "name a directory with --store");
+        let is = format!("{url} is there and is no directory");
+        return vec![Line::error("store", is, "name a directory with --store")];
     }
     let above = directory.ancestors().find(|above| above.exists()).filter(|above| !above.as_os_str().is_empty());
     let above = above.unwrap_or(Path::new("."));
-    match access(above, Access::WRITE_OK) {
+    let there = match access(above, Access::WRITE_OK) {
         Ok(()) => Line::ok("store", format!("{url} is not there yet; the first `spout run` makes it")),
         Err(error) => Line::error(
             "store",
             format!("{url} is not there, and {} cannot be written: {error}", above.display()),
             "name another place with --store, or have the directory made for this user",
         ),
-    }
+    };
+    // That is the disk on which it would be made.
+    vec![there, machine::room("disk of the store", above, Room::DATA)]
 }
 
 fn clock(ahead_ms: i64) -> Line {

@@ -7,15 +7,14 @@ use std::{
 };
 
 use anyhow::Result;
-use arrow::{array::RecordBatch, compute::concat_batches};
+use arrow::array::RecordBatch;
 use clap::Args;
 use serde::Serialize;
-use serde_json::Value;
 use spout_api::Import;
 use spout_base::secret::SecretSpec;
 use spout_data::Blobs;
 use spout_format::Format;
-use spout_pipeline::{Finding, SpoutTrial, Trial};
+use spout_pipeline::{Finding, MOST_TRIED, SpoutTrial, Trial, messages_of, settings_for, settings_of, uses};
 use spout_plugin::{
     Addresses, DirGrant, EndpointGrant, EnvGrant, GrantSpec, LimitsSpec, ListenGrant, NetGrant, Offer, Plugin,
     SecretGrant, TlsFiles, TlsGrant, World, check_grants,
@@ -29,9 +28,6 @@ use crate::{
     error::Error,
     print::{Printer, count},
 };
-
-/// Messages or rows of the input that are tried.
-const MOST: usize = 10_000;
 
 /// Try what a plugin promises over input of your own.
 #[derive(Debug, Args)]
@@ -135,12 +131,8 @@ impl Test {
         let located = located::plugin(&self.plugin, global).await?;
         let (plugin, parts) = (Arc::clone(&located.plugin), located.offers().await?);
         let offers = plugin.offers(&LimitsSpec::default()).await?;
-        let mut tried: Vec<(World, &Offer)> = Vec::new();
-        let by_spec = [World::SelfDriven, World::Command, World::Transformer];
-        let worlds = plugin.worlds().iter().filter(|world| !by_spec.contains(world));
-        for world in worlds.filter(|world| self.kinds.wants(**world)) {
-            tried.extend(parts.iter().filter(|offer| offer.interface == world.interface()).map(|o| (*world, *o)));
-        }
+        let mut tried = uses(&plugin, &parts);
+        tried.retain(|(world, _)| self.kinds.wants(*world));
         if tried.is_empty() {
             return Err(usage(format!(
                 "{} is nothing of that kind that can be tried; {} is a {}; a spout or a command is tried as a spec runs it, with --spec FILE, and a transformer has its tests in its own code",
@@ -193,10 +185,7 @@ impl Test {
     fn trial(&self, plugin: &Arc<Plugin>, grants: &GrantSpec, (world, offer): (World, &Offer)) -> Result<Trial> {
         let topic = Some(self.topic.as_str()).filter(|_| offer.interface.ends_with("consumer"));
         check_grants(plugin, (world, &offer.name), grants, (topic, None))?;
-        let known = properties(offer);
-        let settings = self.settings.iter().filter(|(name, _)| known.as_ref().is_none_or(|known| known.contains(name)));
-        let mut settings: Vec<(String, String)> = settings.cloned().collect();
-        settings.sort();
+        let settings = settings_for(offer, &self.settings);
         let mut trial = Trial::new(Arc::clone(plugin), offer.name.clone(), settings, grants.clone());
         trial.topic.clone_from(&self.topic);
         Ok(trial)
@@ -204,7 +193,7 @@ impl Test {
 
     /// Refuses settings that nothing of the plugin knows.
     fn check_settings(&self, tried: &[(World, &Offer)]) -> Result<(), Error> {
-        let Some(known) = tried.iter().map(|(_, offer)| properties(offer)).collect::<Option<Vec<_>>>() else {
+        let Some(known) = tried.iter().map(|(_, offer)| settings_of(offer)).collect::<Option<Vec<_>>>() else {
             return Ok(());
         };
         let known: Vec<String> = known.into_iter().flatten().collect();
@@ -248,14 +237,7 @@ impl Test {
     fn messages(&self) -> Result<Blobs, Error> {
         let path = self.input()?;
         let bytes = fs::read(path).map_err(|source| Error::ReadFile { path: path.clone(), source })?;
-        let mut messages = Blobs::default();
-        if self.whole {
-            messages.push(&bytes);
-        } else {
-            let lines = bytes.strip_suffix(b"\n").unwrap_or(&bytes).split(|byte| *byte == b'\n');
-            lines.take(MOST).for_each(|line| messages.push(line.strip_suffix(b"\r").unwrap_or(line)));
-        }
-        Ok(messages)
+        Ok(messages_of(&bytes, self.whole))
     }
 
     /// The rows of a table, or those that the plugin itself decodes.
@@ -265,32 +247,15 @@ impl Test {
         let decoder = offers.iter().find(|offer| offer.interface == "decoder");
         if let (None, Some(decoder)) = (Format::of_path(&name), decoder) {
             let rows = self.trial(plugin, grants, (World::Decoder, decoder))?.decode(&self.messages()?).await?;
-            return Ok(rows.slice(0, rows.num_rows().min(MOST)));
+            return Ok(rows.slice(0, rows.num_rows().min(MOST_TRIED)));
         }
         let format = Format::of_path(&name).ok_or_else(|| {
             let what = format!("a handler is tried over rows, and the name of {name} is not that of a table; rename it to end in .csv, .ndjson, .jsonl, .parquet or .arrow");
             usage(what)
         })?;
         let file = fs::File::open(path).map_err(|source| Error::ReadFile { path: path.clone(), source })?;
-        let mut import = Import::open(file, &name, format, None)?;
-        let (mut batches, mut rows) = (Vec::new(), 0);
-        while rows < MOST
-            && let Some(batch) = import.next()
-        {
-            let batch = batch?;
-            rows += batch.num_rows();
-            batches.push(batch);
-        }
-        let joined = concat_batches(&import.schema, &batches)?;
-        Ok(joined.slice(0, joined.num_rows().min(MOST)))
+        Ok(Import::open(file, &name, format, None)?.first(MOST_TRIED)?)
     }
-}
-
-/// Names of the settings that an offer knows; none if its schema does not say.
-fn properties(offer: &Offer) -> Option<Vec<String>> {
-    let schema: Value = serde_json::from_str(&offer.settings_schema).ok()?;
-    let known = schema.get("properties").and_then(Value::as_object).map(|known| known.keys().cloned().collect());
-    known.or_else(|| schema.is_object().then(Vec::new))
 }
 
 fn verdict(broken: u64, total: u64, printer: &mut Printer) -> Result<()> {

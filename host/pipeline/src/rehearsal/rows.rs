@@ -193,7 +193,7 @@ pub(super) fn misfit(letter: &DeadLetter) -> Problem {
 }
 
 fn lines(step: &StepSpec) -> Messages {
-    messages(step.messages().iter().map(String::as_bytes))
+    messages(step.messages().iter().map(Vec::as_slice))
 }
 
 pub(super) fn objects(rows: &[Row]) -> Messages {

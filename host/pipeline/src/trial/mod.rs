@@ -4,6 +4,8 @@
 //! promise holds and which breaks, with the smallest difference that was found. `spout_guest::testing::conformance` checks the
 //! same of handlers natively, in the same words.
 //!
+//! [`uses`] are the parts of a plugin that can be tried so.
+//!
 //! A spout is tried as a spec runs it, by [`SpoutTrial`]: whole, and killed over and over, on stores in memory.
 //!
 //! **Invariant**: nothing is written but by a trusted program, and only what the author grants is reached.
@@ -11,11 +13,15 @@
 mod acked;
 mod decoder;
 mod handler;
+mod offers;
 mod source;
 mod spout;
 mod stream;
 
-pub use self::spout::SpoutTrial;
+pub use self::{
+    offers::{MOST_TRIED, messages_of, settings_for, settings_of, uses},
+    spout::SpoutTrial,
+};
 
 use std::{fmt::Display, sync::Arc};
 

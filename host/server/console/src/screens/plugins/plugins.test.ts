@@ -45,16 +45,16 @@ test('what is filled in is YAML, or is said to be wrong', () => {
     assert.ok(field);
     assert.deepEqual(valueOf(field, text), expected, `${name}: ${text}`);
   };
-  check('pattern', '*.ndjson', { value: '"*.ndjson"' });
-  check('pattern', 'true', { value: '"true"' });
+  check('pattern', '*.ndjson', { value: '"*.ndjson"', plain: '*.ndjson' });
+  check('pattern', 'true', { value: '"true"', plain: 'true' });
   check('pattern', ' ', { wrong: '`pattern` has to be filled in' });
   check('rate', '', {});
   check('rate', '9007199254740993', { wrong: '`rate` must be at most 100' });
   check('rate', '0', { wrong: '`rate` must be at least 1' });
   check('rate', '1.5', { wrong: '`rate` must be a whole number' });
   check('rate', '007', { wrong: '`rate` must be a whole number' });
-  check('columns', 'a, b c', { value: '[a, b c]' });
-  check('nested', '{"a": [1, "x: y"]}', { value: '{a: [1, "x: y"]}' });
+  check('columns', 'a, b c', { value: '[a, b c]', plain: ['a', 'b c'] });
+  check('nested', '{"a": [1, "x: y"]}', { value: '{a: [1, "x: y"]}', plain: { a: [1, 'x: y'] } });
   check('nested', '{', { wrong: '`nested` must be JSON, as in {"a": 1} or [1, 2]' });
 });
 

@@ -124,8 +124,9 @@ export function yaml(value: unknown): string {
   return typeof value === 'bigint' ? value.toString() : JSON.stringify(value);
 }
 
-/** What was filled in for a field, or why it is no such value. Nothing filled in is `undefined`. */
-export function valueOf(field: FormField, text: string): { value?: string; wrong?: string } {
+/** What was filled in for a field, as a spec has it (`value`) and as JSON has it (`plain`), or why it is no such value. Nothing filled in is
+ * `undefined`. */
+export function valueOf(field: FormField, text: string): { value?: string; plain?: unknown; wrong?: string } {
   const filled = text.trim();
   if (filled === '') return field.required ? { wrong: `\`${field.name}\` has to be filled in` } : {};
   switch (field.kind) {
@@ -137,21 +138,24 @@ export function valueOf(field: FormField, text: string): { value?: string; wrong
       if (field.maximum !== undefined && Number(filled) > field.maximum) {
         return { wrong: `\`${field.name}\` must be at most ${field.maximum}` };
       }
-      return { value: filled };
+      return { value: filled, plain: filled };
     case 'number':
-      return Number.isFinite(Number(filled)) ? { value: filled } : { wrong: `\`${field.name}\` must be a number` };
-    case 'list':
-      return { value: yaml(filled.split(',').map((one) => one.trim()).filter((one) => one !== '')) };
+      return Number.isFinite(Number(filled)) ? { value: filled, plain: filled } : { wrong: `\`${field.name}\` must be a number` };
+    case 'list': {
+      const plain = filled.split(',').map((one) => one.trim()).filter((one) => one !== '');
+      return { value: yaml(plain), plain };
+    }
     case 'json':
       try {
-        return { value: yaml(JSON.parse(filled)) };
+        const plain: unknown = JSON.parse(filled);
+        return { value: yaml(plain), plain };
       } catch {
         return { wrong: `\`${field.name}\` must be JSON, as in {"a": 1} or [1, 2]` };
       }
     case 'truth':
-      return { value: filled };
+      return { value: filled, plain: filled };
     default:
-      return { value: yaml(text) };
+      return { value: yaml(text), plain: text };
   }
 }
 
