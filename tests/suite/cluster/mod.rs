@@ -47,11 +47,11 @@ node:
     )
 }
 
-/// How much a round has to do, and how long it is troubled: 40 s in CI; `just soak`, which says `SPOUT_KILLS`, has as many seconds
+/// How much a round has to do, and how long it is troubled: 15 s in CI; `just soak`, which says `SPOUT_KILLS`, has as many seconds
 /// for each of its rounds as it says kills, 200 at least: three of them are ten minutes.
 fn length() -> Duration {
     let kills = std::env::var_os("SPOUT_KILLS").map(|_| spout_tests::kills());
-    Duration::from_secs(kills.map_or(40, |kills| u64::from(kills).max(200)))
+    Duration::from_secs(kills.map_or(15, |kills| u64::from(kills).max(200)))
 }
 
 /// The same on one host that nobody troubles.

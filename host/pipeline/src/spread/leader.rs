@@ -320,7 +320,8 @@ impl Spread {
             Word::Cut { columns, tables, started_ms } => {
                 running.left.remove(&task);
                 running.tables.extend(tables);
-                if !self.settled && !columns.is_empty() {
+                // Declared ones are known before, and stored once somebody decodes.
+                if self.common.columns.is_empty() && !columns.is_empty() {
                     (self.common.columns, self.settled) = (columns, true);
                 }
                 self.common.before_ms = self.common.before_ms.max(started_ms);
