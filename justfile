@@ -122,6 +122,6 @@ soak seeds="500" kills="200": build plugins guests (model "whole")
 
 # Benchmarks as ratios in one run: `./justw bench`, `./justw bench decode`, `./justw bench repo --commits 10000`.
 [group('check')]
-bench *what: build plugins guests
+bench *what: cluster build plugins guests
     cargo build --release --locked --workspace --bin spout-bench
     target/release/spout-bench {{ what }}

@@ -23,7 +23,7 @@ use super::{
     committer::Committer,
     error::ELSEWHERE,
     group::{Group, groups},
-    peers::Peers,
+    peers::{Peers, leader},
     running::{Ended, MadeOf, Resting, Running, watch_over},
     status::Statuses,
     wanted::Wanted,
@@ -290,6 +290,16 @@ impl Keeper {
             Ok(parts) => parts,
             Err(error) => return self.cannot_build(group, specs, made_of, (&error, due)).await,
         };
+        match leader(&self.store, specs).await {
+            Ok(None) => {}
+            Ok(Some(process)) => {
+                self.retire(&group).await;
+                return self.elsewhere(&group, &process);
+            }
+            Err(error) => {
+                tracing::warn!(code = error.code(), error = chain(&error), "cannot see whether a cluster runs it")
+            }
+        }
         let before = match self.stop(&group).await {
             Some((old, before)) => Some(before).filter(|_| old.specs == made_of.specs),
             None => self.building.before(specs, &parts).await,

@@ -37,6 +37,7 @@ pub use self::{
     keeper::Keeper,
     kept::Kept,
     managed::{Managed, Sent},
+    peers::Servers,
     provisions::Provisions,
     ran::Ran,
     seeking::Seeker,

@@ -7,6 +7,7 @@ use spout_base::{
     panicked::caught,
 };
 use spout_repo::{Beat, Presence, Process, Store};
+use spout_spec::Loaded;
 use tokio::sync::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -79,6 +80,52 @@ impl Peers {
     async fn say(&self, runs: BTreeSet<String>) -> Result<(), Error> {
         Ok(self.presence.lock().await.say(runs).await?)
     }
+}
+
+/// The servers of a store, for a process of a cluster, which is none of them.
+#[derive(Debug)]
+pub struct Servers {
+    presence: Presence,
+    there: Vec<Beat>,
+}
+
+impl Servers {
+    /// None is known before the first [look](Self::look).
+    #[must_use]
+    pub fn of(store: &Store) -> Self {
+        Self { presence: store.presence(PATIENCE), there: Vec::new() }
+    }
+
+    /// Finds out who is there.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub async fn look(&mut self) -> Result<(), Error> {
+        self.there = self.presence.others().await?;
+        Ok(())
+    }
+
+    /// Which of them runs this pipeline.
+    #[must_use]
+    pub fn running(&self, pipeline: &str) -> Option<&Process> {
+        self.there.iter().find(|beat| beat.runs.contains(pipeline)).map(|beat| &beat.process)
+    }
+}
+
+/// The process of a cluster that leads one of these pipelines, unless it has said that it is over.
+pub(super) async fn leader(store: &Store, specs: &[Loaded]) -> Result<Option<Process>, Error> {
+    for Loaded { spec, .. } in specs {
+        let repo = match store.repo(&spec.pipeline.name).await {
+            Ok(repo) => repo,
+            Err(spout_repo::Error::UnknownRepo { .. }) => continue,
+            Err(other) => return Err(other.into()),
+        };
+        let (_, holder) = repo.holder(&spec.commit.branch).await?;
+        if let Some(holder) = holder.filter(|holder| holder.leader.is_some() && holder.may_write()) {
+            return Ok(Some(holder.process));
+        }
+    }
+    Ok(None)
 }
 
 /// Says again and again what is run, also while a pipeline takes long to stop.

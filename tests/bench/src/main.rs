@@ -1,8 +1,9 @@
-//! `just bench [decode|handler|state|nodes|nexmark|commits|pipeline|partitions|serve|spouts|sql|readers|startup|latency|sources|parquet|repo]`:
+//! `just bench [decode|handler|state|nodes|nexmark|commits|pipeline|partitions|serve|spouts|sql|readers|startup|latency|sources|parquet|cluster|repo]`:
 //! ratios in one run, with medians; `repo` also takes `--commits N`, `sources` what to read (`none`, `lz4`, `zstd`, `redis`), `nodes` a
 //! part of what is measured (`window`), `nexmark` queries (`q1 q4`), and `parquet` sizes in millions of rows, to see what a row costs
 //! where there are more of them.
 
+mod cluster;
 mod commits;
 mod decode;
 mod decode_csv;
@@ -51,6 +52,7 @@ fn main() -> Result<()> {
         "latency",
         "sources",
         "parquet",
+        "cluster",
         "repo",
     ];
     match wanted.as_slice() {
@@ -71,6 +73,7 @@ fn main() -> Result<()> {
                 runtime.block_on(decode::run())?;
                 runtime.block_on(decode_csv::run())?;
             }
+            "cluster" => cluster::run()?,
             "handler" => runtime.block_on(handler::run())?,
             "state" => runtime.block_on(state::run())?,
             "nodes" => runtime.block_on(nodes::run(&[]))?,

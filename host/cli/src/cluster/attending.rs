@@ -9,12 +9,12 @@ use std::{
 use anyhow::Result;
 use serde_json::json;
 use spout_base::{
-    clock,
+    clock::{self, Instant},
     error::{Coded as _, chain},
     owner,
 };
 use spout_cluster::{Attended, Error as ClusterError, Station, attend};
-use spout_keeper::{Provisions, Wanted, Wish as PipelineWish};
+use spout_keeper::{Provisions, Servers, Wanted, Wish as PipelineWish};
 use spout_pipeline::{RunOptions, Update, Worker as Works};
 use spout_repo::Leader;
 use tokio::{
@@ -33,6 +33,8 @@ use crate::{
     run::{Signals, Wish},
 };
 
+/// How soon to look again at what servers run.
+const LOOK_AROUND: Duration = Duration::from_secs(3);
 /// Orders to commit that nobody has followed yet.
 const ORDERS: usize = 16;
 
@@ -52,6 +54,11 @@ pub(crate) struct All<'a> {
     /// No others than these, until all of them are over; all of the store, without an end, if none are named.
     only: BTreeSet<String>,
     parts: BTreeMap<String, Part>,
+    wanted: Vec<Wanted>,
+    /// Servers of the store run pipelines by themselves; when they were looked at, and whether one runs what is wanted here.
+    servers: Servers,
+    looked: Instant,
+    waits: bool,
     over: BTreeSet<String>,
     updates: mpsc::UnboundedSender<Update>,
     commit: broadcast::Sender<()>,
@@ -80,6 +87,10 @@ pub(crate) async fn attend_all(
     let (updates, said) = mpsc::unbounded_channel();
     let progress = Progress::new(printer.is_terminal());
     let all = All {
+        wanted: Vec::new(),
+        servers: Servers::of(provisions.store()),
+        looked: clock::now(),
+        waits: false,
         provisions,
         station,
         options,
@@ -104,7 +115,11 @@ impl All<'_> {
         loop {
             if !stopping {
                 match watched.look().await {
-                    Ok(Some(wanted)) => self.match_up(&wanted).await,
+                    Ok(Some(wanted)) => {
+                        self.wanted = wanted;
+                        self.match_up().await;
+                    }
+                    Ok(None) if self.waits && self.looked.elapsed() > LOOK_AROUND => self.match_up().await,
                     Ok(None) => {}
                     Err(error) => {
                         tracing::warn!(code = error.code(), error = chain(&error), "cannot read what is to run");
@@ -138,7 +153,17 @@ impl All<'_> {
     }
 
     /// Begins and ends parts until they are what is wanted.
-    async fn match_up(&mut self, wanted: &[Wanted]) {
+    async fn match_up(&mut self) {
+        let wanted = std::mem::take(&mut self.wanted);
+        self.begin_and_end(&wanted).await;
+        self.wanted = wanted;
+    }
+
+    async fn begin_and_end(&mut self, wanted: &[Wanted]) {
+        (self.looked, self.waits) = (clock::now(), false);
+        if let Err(error) = self.servers.look().await {
+            tracing::warn!(code = error.code(), error = chain(&error), "cannot read what servers run");
+        }
         let takes = |one: &&Wanted| self.only.is_empty() || self.only.contains(&one.name);
         let wanted: BTreeMap<&str, &Wanted> =
             wanted.iter().filter(takes).filter(|one| one.wish.running).map(|one| (one.name.as_str(), one)).collect();
@@ -153,6 +178,11 @@ impl All<'_> {
         }
         for (name, one) in wanted {
             if self.parts.contains_key(name) || self.over.contains(name) {
+                continue;
+            }
+            if let Some(server) = self.servers.running(name) {
+                self.waits = true;
+                tracing::info!(pipeline = name, %server, "a server of the store runs it; the cluster takes it when that one stops");
                 continue;
             }
             match one.load() {

@@ -48,7 +48,7 @@ impl Branch for Pipeline {
     }
 
     async fn lead(&self, fleet: Fleet, stop: &CancellationToken) -> Ended {
-        let parts = match self.provisions.to_lead(&self.wanted).await {
+        let parts = match Box::pin(self.provisions.to_lead(&self.wanted)).await {
             Ok(parts) => parts,
             Err(error) => return Ended::Failed(chain(&error)),
         };

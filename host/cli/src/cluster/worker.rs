@@ -19,7 +19,7 @@ use crate::{Global, error::Error, print::Printer};
   spout create pipeline -f my.yaml --store ./store      what is to run
   spout worker --store ./store --join-token token       as many of these as there are cores or hosts
   spout worker --store s3://bucket/prefix --listen 10.0.0.7:1654 --join-token token --cert me.pem --key me.key --ca ca.pem
-  spout worker --store s3://bucket/prefix --listen 0.0.0.0:1654 --advertise spout-0.spout:1654 --label zone=a …
+  spout worker --store ./store --join-token token --label zone=a     for pipelines whose spec says `cluster: {labels: {zone: a}}`
 
 All processes are equal, and know each other by the store alone. Whoever claims the branch of a pipeline leads it: it says which
 partitions each process reads, and commits. The others read, decode, run the handlers without state and write files that nobody

@@ -7,24 +7,22 @@ use crate::{
     Error,
     decide::{Event, Took},
     lane::LaneEvent,
-    spread::{Ended, Heard, Spread, Turn, Written},
+    spread::{Ended, Heard, Spread, Written},
 };
 
 impl Run<'_> {
     /// Something came, or another job is to follow the one that runs; whether the pipeline is over.
-    pub(super) async fn on_turn(&mut self, turn: Turn) -> Result<bool, Error> {
-        match turn {
-            Turn::Heard(heard) => self.on_heard(heard).await,
-            Turn::Stale => {
-                while let Some(heard) = last(&mut self.spread).await? {
-                    // It may cut a commit, which then has the rest.
-                    if self.on_heard(heard).await? {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
+    pub(super) async fn on_turn(&mut self, heard: Option<Heard>) -> Result<bool, Error> {
+        if let Some(heard) = heard {
+            return self.on_heard(heard).await;
+        }
+        while let Some(heard) = last(&mut self.spread).await? {
+            // It may cut a commit, which then has the rest.
+            if self.on_heard(heard).await? {
+                return Ok(true);
             }
         }
+        Ok(false)
     }
 
     /// Ends the job that fills the commit to be cut, and takes what it still brings.
@@ -83,8 +81,8 @@ impl Run<'_> {
     }
 }
 
-/// What comes next of other processes; never, where there are none.
-pub(super) async fn turn(spread: &mut Option<Spread>) -> Result<Turn, Error> {
+/// What comes next of other processes, or that another job is to follow; never, where there are none.
+pub(super) async fn turn(spread: &mut Option<Spread>) -> Result<Option<Heard>, Error> {
     match spread {
         Some(spread) => spread.next().await,
         None => std::future::pending().await,

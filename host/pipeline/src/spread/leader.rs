@@ -81,15 +81,6 @@ pub(crate) enum Heard {
     Written(Box<Written>),
 }
 
-/// What a leader has to do next.
-#[derive(Debug)]
-pub(crate) enum Turn {
-    /// Something came.
-    Heard(Heard),
-    /// The job is to end, so that another one follows.
-    Stale,
-}
-
 impl Spread {
     /// Spreads a pipeline over `fleet`. `common` is what all of its tasks have in common.
     pub(crate) fn new(fleet: &Arc<dyn Fleet>, parts: &Parts, common: TaskHead, settled: bool) -> Self {
@@ -143,15 +134,15 @@ impl Spread {
         self.common.before_ms = self.common.before_ms.max(before_ms);
     }
 
-    /// What comes next of the open commit, or that another job is to follow the one that runs: members came or went, or partitions
+    /// What comes next of the open commit; none if another job is to follow the one that runs: members came or went, or partitions
     /// were found. Begins a job where none runs. The future may be dropped.
-    pub(crate) async fn next(&mut self) -> Result<Turn, Error> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Heard>, Error> {
         if let Some(event) = self.deferred.pop_front() {
-            return Ok(Turn::Heard(event));
+            return Ok(Some(event));
         }
         loop {
             if self.stale && self.job.is_some() {
-                return Ok(Turn::Stale);
+                return Ok(None);
             }
             if self.job.is_none() && !self.begin() {
                 // Nobody is there, or there is nothing to do.
@@ -167,7 +158,7 @@ impl Spread {
                 said = said(&mut self.job) => said,
             };
             if let Some(event) = self.hear(said)? {
-                return Ok(Turn::Heard(event));
+                return Ok(Some(event));
             }
         }
     }

@@ -17,6 +17,8 @@ mod leader;
 mod reader;
 mod suits;
 mod task;
+#[cfg(test)]
+mod tests;
 mod words;
 mod worker;
 
@@ -27,6 +29,6 @@ pub use self::{
 };
 pub(super) use self::{
     job::{Ended, files_of},
-    leader::{Heard, Spread, Turn, Written},
+    leader::{Heard, Spread, Written},
     suits::over,
 };

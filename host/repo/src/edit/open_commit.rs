@@ -23,7 +23,7 @@ use crate::{
 /// Files up to this size live inside the record, so that a small commit is one durable write.
 pub(crate) const INLINE_FILE: usize = 32 << 10;
 /// All inline bytes of a record together.
-pub(crate) const INLINE_ALL: usize = 256 << 10;
+pub(crate) const INLINE_ALL: u32 = 256 << 10;
 
 /// Files on their way into a commit. Nothing of it is visible before [`BranchWriter::finish`](super::BranchWriter::finish);
 /// dropping it leaves at most objects that no record names.
@@ -36,7 +36,7 @@ pub struct OpenCommit {
     objects_made: u32,
     pub(super) inline: usize,
     /// Most of them.
-    pub(super) inline_most: usize,
+    pub(super) inline_most: u32,
     pub(crate) files: Vec<FileAdded>,
     pub(crate) schemas: Vec<(String, String)>,
     /// Files to delete, and whether a put of this commit was taken back by it.
@@ -205,7 +205,7 @@ impl OpenCommit {
         sha256: String,
     ) -> Result<Blob, Error> {
         let size = bytes.len() as u64;
-        if bytes.len() <= INLINE_FILE && self.inline + bytes.len() <= self.inline_most {
+        if bytes.len() <= INLINE_FILE && self.inline + bytes.len() <= self.inline_most as usize {
             self.inline += bytes.len();
             return Ok(Blob { place: Place::Inline(bytes), size, sha256 });
         }

@@ -32,7 +32,7 @@ impl OpenCommit {
     /// The same as one of `parts` that become one commit: the record holds as many bytes of all of them together as it does of one.
     #[must_use]
     pub fn as_one_of(mut self, parts: usize) -> Self {
-        self.inline_most = INLINE_ALL / parts.max(1);
+        self.inline_most = INLINE_ALL / u32::try_from(parts).unwrap_or(u32::MAX).max(1);
         self
     }
 
@@ -116,6 +116,6 @@ mod tests {
             }
             inline += open.inline_bytes();
         }
-        assert!(inline > 0 && inline <= INLINE_ALL, "{inline}");
+        assert!(inline > 0 && inline <= INLINE_ALL as usize, "{inline}");
     }
 }

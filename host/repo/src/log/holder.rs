@@ -86,7 +86,8 @@ impl Holder {
     }
 
     /// Whether it may still write, as far as anybody can know.
-    pub(crate) fn may_write(&self) -> bool {
+    #[must_use]
+    pub fn may_write(&self) -> bool {
         !self.left && !self.process.is_gone()
     }
 

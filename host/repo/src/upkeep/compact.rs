@@ -65,7 +65,7 @@ impl Repo {
             done.rows += table.rows;
             replace(&mut open, &group, number, table).await?;
         }
-        match editor.finish(open, edit).await? {
+        match Box::pin(editor.finish(open, edit)).await? {
             Finished::Committed(commit) => Ok(Compacted { commit: Some(commit.header.id), ..done }),
             Finished::Lost(head) => Err(Error::NotNext {
                 branch: branch.to_owned(),

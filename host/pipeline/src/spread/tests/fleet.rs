@@ -17,8 +17,8 @@ use spout_repo::Store;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::{Fleet, Job, Lost, Member, Said, Task, Worker, Works as _};
 use serde_json::Value;
-use spout_pipeline::{Fleet, Job, Lost, Member, Said, Task, Worker, Works as _};
 
 use super::TestBuilds;
 

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use crate::{Builds, Error, Host, Leading, Links, Parts, RunOptions, Until, Update};
 use arrow::{
     array::{AsArray as _, RecordBatch},
     datatypes::{UInt32Type, UInt64Type},
@@ -17,7 +18,6 @@ use futures::future::BoxFuture;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
 use spout_base::error::Coded as _;
-use spout_pipeline::{Builds, Error, Host, Leading, Links, Parts, RunOptions, Until, Update};
 use spout_plugin::Plugins;
 use spout_repo::{Commit, Leader, Repo, Store};
 
