@@ -194,3 +194,32 @@ fn states_of_one_host_are_equal_wherever_it_commits() -> Result<()> {
     let whole = alone(6_000, true)?;
     same(&outcome(&other, "events")?, &outcome(&whole, "events")?)
 }
+
+/// What the machine's systemd says of the unit that is shipped, with the binary of this build and ports that nobody has.
+#[test]
+fn systemd_takes_the_unit_of_a_worker() -> Result<()> {
+    if std::process::Command::new("systemd-analyze").arg("--version").output().is_err() {
+        println!("SKIPPED: there is no systemd-analyze here");
+        return Ok(());
+    }
+    let unit = std::fs::read_to_string(spout_tests::root().join("examples/deploy/spout-worker@.service"))?;
+    let site = Site::new()?;
+    let binary = spout_tests::clustered().display().to_string();
+    let unit = unit.replace("/usr/local/bin/spout", &binary);
+    let file = site.write("spout-worker@1.service", &unit)?;
+    let verified = std::process::Command::new("systemd-analyze").arg("verify").arg(&file).output()?;
+    let said = String::from_utf8_lossy(&verified.stderr);
+    ensure!(verified.status.success() && !said.contains("spout-worker"), "{said}");
+    if !fleet::built()? {
+        return Ok(());
+    }
+    // Its flags are flags of the command: that it has no certificate is all that is wrong.
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).context("ExecStart")?;
+    let line = line.replace("%i", "1").replace("%H", "localhost").replace("${CREDENTIALS_DIRECTORY}", ".");
+    let args: Vec<&str> = line.split_whitespace().skip(1).collect();
+    site.write("join-token", "a token of this test: 0123456789abcdef")?;
+    let refused = site.command_of(&spout_tests::clustered(), &args).output()?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    ensure!(!refused.status.success() && said.contains("cert.pem") && !said.contains("E0801"), "{said}");
+    Ok(())
+}
