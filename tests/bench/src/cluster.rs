@@ -12,10 +12,10 @@ use spout_tests::{Site, clustered};
 use crate::{process::children, timing::median};
 
 /// Events of a run, and runs of each kind.
-const EVENTS: u64 = 600_000;
+const EVENTS: u64 = 2_400_000;
 const RUNS: usize = 3;
-/// Rows of a commit: so many that it is seconds of work, and as few as nobody would ask for.
-const COMMITS: [u64; 2] = [150_000, 3_000];
+/// Rows of a commit: so many that it is seconds of work, some, and as few as nobody would ask for.
+const COMMITS: [u64; 3] = [600_000, 150_000, 3_000];
 
 /// Work that is bound by what handlers compute.
 fn spec(rows: u64) -> String {
