@@ -172,7 +172,10 @@ async fn supervise(
         if stop.is_cancelled() {
             continue;
         }
-        let leads = config.leads.clone().map(|leads| Leading { seen: totals.epoch.unwrap_or(leads.seen), ..leads });
+        let mut leads = config.leads.clone();
+        if let (Some(leads), Some(epoch)) = (&mut leads, totals.epoch) {
+            leads.seen = epoch;
+        }
         let (parts, config) = (parts.told_by(draining), RunConfig { stop: stop.clone(), leads, ..config.clone() });
         let error = match Box::pin(run(&parts, &store, &config, &mut orders, &mut totals, &updates)).await {
             // It was told to end so that another one begins.

@@ -53,7 +53,7 @@ impl Branch for Pipeline {
             Err(error) => return Ended::Failed(chain(&error)),
         };
         let seen = self.seen.load(Ordering::Relaxed);
-        let leads = Some(Leading { fleet: Arc::new(fleet), leader: self.leader.clone(), seen });
+        let leads = Some(Leading::new(Arc::new(fleet), self.leader.clone(), seen));
         let options = RunOptions { leads, ..self.options.clone() };
         let (host, said) = Host::start(vec![parts.clone()], self.provisions.store(), &options);
         let failed = self.until_over(host, said, &parts, stop).await;

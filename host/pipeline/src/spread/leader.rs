@@ -14,6 +14,7 @@ use super::{
     assign::assign,
     batches::unpack,
     job::{Ended, Running, said},
+    suits::{Leading, Unfit},
     words::{Assigned, Mode, TaskHead, Took, VERSION, Word, frame, unframe},
 };
 use crate::{
@@ -28,6 +29,8 @@ use crate::{
 pub(crate) struct Spread {
     fleet: Arc<dyn Fleet>,
     members: watch::Receiver<Vec<Member>>,
+    /// Those among them that could not do its tasks.
+    unfit: Unfit,
     /// What all tasks have in common.
     common: TaskHead,
     /// Whether the columns are settled: before, one member reads all, or each might settle others.
@@ -83,10 +86,11 @@ pub(crate) enum Heard {
 
 impl Spread {
     /// Spreads a pipeline over `fleet`. `common` is what all of its tasks have in common.
-    pub(crate) fn new(fleet: &Arc<dyn Fleet>, parts: &Parts, common: TaskHead, settled: bool) -> Self {
+    pub(crate) fn new(leads: &Leading, parts: &Parts, common: TaskHead, settled: bool) -> Self {
         Self {
-            fleet: Arc::clone(fleet),
-            members: fleet.members(),
+            fleet: Arc::clone(&leads.fleet),
+            members: leads.fleet.members(),
+            unfit: leads.unfit.clone(),
             common,
             settled,
             labels: parts.spec.cluster.labels.clone(),
@@ -204,7 +208,7 @@ impl Spread {
         let partitions = self.partitions.keys().copied().collect();
         let members = self.members.borrow();
         let has = |member: &&Member| self.labels.iter().all(|(key, value)| member.labels.get(key) == Some(value));
-        let members: Vec<Member> = members.iter().filter(has).cloned().collect();
+        let members = self.unfit.without(members.iter().filter(has).cloned().collect());
         let members: &[Member] = if self.settled {
             &members
         } else {
@@ -323,6 +327,15 @@ impl Spread {
                 None
             }
             Word::Files(_) => return Err(gone(&member, "it said more than it was asked".into())),
+            Word::Unfit { text } => {
+                tracing::warn!(
+                    pipeline,
+                    member,
+                    "a process of the cluster cannot do tasks of the pipeline, and gets none for a minute: {text}"
+                );
+                self.unfit.add(&member);
+                return Err(gone(&member, text));
+            }
             Word::Failed { code, kind, text } => {
                 return Err(Error::Remote { pipeline, member, code, kind: kind.into(), text });
             }

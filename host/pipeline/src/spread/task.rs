@@ -38,7 +38,9 @@ pub(super) struct Doing<'a> {
 enum Over {
     /// The pipeline cannot go on.
     Failed(Box<Error>),
-    /// It could not begin, or be said.
+    /// It could not begin: this process cannot do it.
+    Unfit(String),
+    /// It could not be said.
     Broken(String),
     /// Nobody listens any more.
     Unheard,
@@ -59,6 +61,7 @@ impl Doing<'_> {
         let last = match over {
             Ok(()) | Err(Over::Unheard) => return,
             Err(Over::Broken(what)) => Err(what),
+            Err(Over::Unfit(text)) => frame(&Word::Unfit { text }, &[]).map_err(|error| error.to_string()),
             Err(Over::Failed(error)) => {
                 let word = Word::Failed {
                     code: error.code().to_owned(),
@@ -79,7 +82,7 @@ impl Doing<'_> {
 
     /// Takes what lanes bring. The next task can begin when this returns.
     async fn take_until_cut(&self, slot: &Mutex<Slot>, mut orders: BoxStream<'static, Bytes>) -> Result<Taken, Over> {
-        let mut slot = self.worker.begin(slot, &self.task).await.map_err(Over::Broken)?;
+        let mut slot = self.worker.begin(slot, &self.task).await.map_err(Over::Unfit)?;
         let reader = slot.reader.as_mut().ok_or_else(|| Over::Broken("a bug: its lanes are gone".into()))?;
         reader.begin(&self.task).await?;
         reader.taking.repo.after(self.task.before_ms);

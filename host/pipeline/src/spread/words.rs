@@ -101,6 +101,8 @@ pub(super) enum Word {
     },
     /// The files of it are durable.
     Files(Box<Files>),
+    /// This process cannot do tasks of the pipeline, and others may be able to.
+    Unfit { text: String },
     /// It cannot go on.
     Failed { code: String, kind: KindWord, text: String },
 }

@@ -17,7 +17,7 @@ use spout_repo::Store;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Fleet, Job, Lost, Member, Said, Task, Worker, Works as _};
+use crate::{Builds, Fleet, Job, Lost, Member, Said, Task, Worker, Works as _};
 use serde_json::Value;
 
 use super::TestBuilds;
@@ -60,8 +60,17 @@ impl LocalFleet {
 
     /// Another process comes, of which this is said; its id.
     pub(super) fn join_with(&self, labels: &[(&str, &str)]) -> String {
+        self.add(Arc::new(TestBuilds), labels)
+    }
+
+    /// Another process comes, which builds pipelines in this way; its id.
+    pub(super) fn join_building(&self, builds: Arc<dyn Builds>) -> String {
+        self.add(builds, &[])
+    }
+
+    fn add(&self, builds: Arc<dyn Builds>, labels: &[(&str, &str)]) -> String {
         let id = format!("m{:03}", self.named.fetch_add(1, Ordering::Relaxed));
-        let worker = Worker::new(&self.store, Arc::new(TestBuilds));
+        let worker = Worker::new(&self.store, builds);
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         self.all.lock().unwrap().insert(id.clone(), There { worker, labels, dead: CancellationToken::new() });
         self.tell();

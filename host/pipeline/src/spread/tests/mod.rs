@@ -55,6 +55,21 @@ impl Builds for TestBuilds {
     }
 }
 
+/// A process that has not what the spec asks for.
+#[derive(Debug)]
+struct BuildsNothing;
+
+impl Builds for BuildsNothing {
+    fn build<'a>(
+        &'a self,
+        _text: &'a str,
+        _base: &'a Path,
+        _plugins: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<Parts, String>> {
+        Box::pin(async { Err("a directory is missing".to_owned()) })
+    }
+}
+
 /// A pipeline over events of Nexmark, with the place of each message, whose node is `node`.
 fn spec(total: u64, rate: u64, node: &str, flush: &str) -> String {
     format!(
@@ -96,7 +111,7 @@ impl Place {
 
 fn leading(fleet: &LocalFleet, until: Until) -> RunOptions {
     let leader = Leader { id: "leader".into(), address: "127.0.0.1:1".into() };
-    let leads = Leading { fleet: Arc::new(fleet.clone()), leader, seen: u64::MAX };
+    let leads = Leading::new(Arc::new(fleet.clone()), leader, u64::MAX);
     RunOptions { until, leads: Some(leads), ..RunOptions::default() }
 }
 
@@ -401,4 +416,18 @@ async fn a_member_that_joins_takes_its_share_and_no_more_moves() {
     host.stop();
     assert!(host.failure().await.is_none());
     whole_at_every_version(&place).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_member_that_cannot_do_it_is_left_out() {
+    let place = Place::new();
+    let fleet = LocalFleet::new(place.store().await);
+    // It is the first, so it would also settle the columns.
+    let unfit = fleet.join_building(Arc::new(BuildsNothing));
+    fleet.join();
+    fleet.join();
+    run(&place, &spec(5_000, 0, "", "rows: 1000, time: 1h"), &leading(&fleet, Until::Ended)).await.unwrap();
+    assert_eq!(whole_at_every_version(&place).await, 5_000);
+    let asked = fleet.tasks.lock().unwrap().iter().filter(|(member, _)| *member == unfit).count();
+    assert_eq!(asked, 1);
 }
