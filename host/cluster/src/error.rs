@@ -7,7 +7,7 @@ use spout_base::error::{Cause, Coded, Kind};
 pub enum Error {
     /// An address that only a fleet with certificates may have.
     #[error(
-        "{address} can be reached from other machines, which needs certificates; give them with --tls-cert, --tls-key and --tls-ca, or use a loopback address"
+        "{address} can be reached from other machines, which needs certificates; give them with --cert, --key and --ca, or use a loopback address"
     )]
     Open {
         /// The address.

@@ -59,10 +59,10 @@ fn judge(state: &State, epoch: u8, commit: &Commit) -> Option<Broken> {
             return Some(if from < marker { Broken::Double } else { Broken::Gap });
         }
         if name == NO_FILE {
-            match to == from {
-                true => continue,
-                false => return Some(Broken::Gap),
+            if to == from {
+                continue;
             }
+            return Some(Broken::Gap);
         }
         let Some(file) = state.file(name) else { return Some(Broken::Missing) };
         if file.from != from {

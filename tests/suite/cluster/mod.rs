@@ -223,3 +223,37 @@ fn systemd_takes_the_unit_of_a_worker() -> Result<()> {
     ensure!(!refused.status.success() && said.contains("cert.pem") && !said.contains("E0801"), "{said}");
     Ok(())
 }
+
+/// Whoever waits for the end of a pipeline hears of it, also where it is shared; nobody tries again what cannot pass.
+#[test]
+fn a_pipeline_that_is_shared_and_cannot_go_on_ends_with_its_error() -> Result<()> {
+    if !fleet::built()? {
+        return Ok(());
+    }
+    let mut site = Site::new()?;
+    site.environment = vec![("SPOUT_JOIN_TOKEN", "a token of this test: 0123456789abcdef".to_owned())];
+    let spec = |plugin: &str| {
+        format!(
+            "pipeline: {{name: p}}\nproducer:\n  stream: {{plugin: {plugin}, topic: in}}\n  decoder: {{type: json, schema: {{n: int64}}}}\n\
+             errors: {{decode: fail}}\ngrants: {{{plugin}: {{dirs: {{in: ./in}}}}}}\n"
+        )
+    };
+    site.write("in/a.ndjson", "{\"n\": 1}\n{\"n\": \"x\"}\n")?;
+    let run = |site: &Site| -> Result<(bool, String)> {
+        let args = ["run", "spec.yaml", "--cluster", "--until", "idle"];
+        let output = site.command_of(&spout_tests::clustered(), &args).output()?;
+        Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    };
+    for (plugin, codes) in [("files", ["E0981", "E0703"]), ("nothere", ["E02", "nothere"])] {
+        site.write("spec.yaml", spec(plugin))?;
+        let (succeeded, said) = run(&site)?;
+        ensure!(!succeeded && codes.iter().all(|code| said.contains(code)), "{plugin}: {said}");
+    }
+    // What is wrong is mended, and it goes on.
+    site.write("in/a.ndjson", "{\"n\": 1}\n{\"n\": 2}\n")?;
+    site.write("spec.yaml", spec("files"))?;
+    let (succeeded, said) = run(&site)?;
+    ensure!(succeeded, "{said}");
+    ensure!(site.number("select count(*) from p", None)? == 2);
+    Ok(())
+}

@@ -212,6 +212,7 @@ impl All<'_> {
             seen: AtomicU64::new(0),
             updates: self.updates.clone(),
             commit: self.commit.clone(),
+            ends: !self.only.is_empty(),
             failed: Mutex::default(),
         });
         let (station, own, stop) = (Arc::clone(&self.station), Arc::clone(&pipeline), CancellationToken::new());
@@ -236,9 +237,15 @@ impl All<'_> {
 
     /// Takes note of how a part ended.
     async fn ended(&mut self, name: &str, part: Part) {
+        let failed = part.pipeline.failed.lock().await.take();
         match part.task.await {
             Ok(Ok(Attended::Stopped)) => {}
-            Ok(Ok(Attended::Over)) => drop(self.over.insert(name.to_owned())),
+            Ok(Ok(Attended::Over)) => {
+                self.over.insert(name.to_owned());
+                if let Some(error) = failed {
+                    self.report(error);
+                }
+            }
             Ok(Err(error)) => {
                 self.over.insert(name.to_owned());
                 self.report(anyhow::Error::new(error));
@@ -247,9 +254,6 @@ impl All<'_> {
                 self.over.insert(name.to_owned());
                 self.report(anyhow::Error::new(Error::Runtime { source: error.into() }));
             }
-        }
-        if let Some(error) = part.pipeline.failed.lock().await.take() {
-            tracing::debug!(pipeline = name, error = chain(&error), "it failed before");
         }
     }
 

@@ -26,8 +26,10 @@ pub(super) struct Pipeline {
     pub(super) updates: mpsc::UnboundedSender<Update>,
     /// Orders to commit at once what was read.
     pub(super) commit: broadcast::Sender<()>,
+    /// Whether it is over where it fails for good: somebody waits for its end. Otherwise it is tried again, as a server does.
+    pub(super) ends: bool,
     /// Why it failed last.
-    pub(super) failed: Mutex<Option<PipelineError>>,
+    pub(super) failed: Mutex<Option<anyhow::Error>>,
 }
 
 #[async_trait]
@@ -50,7 +52,11 @@ impl Branch for Pipeline {
     async fn lead(&self, fleet: Fleet, stop: &CancellationToken) -> Ended {
         let parts = match Box::pin(self.provisions.to_lead(&self.wanted)).await {
             Ok(parts) => parts,
-            Err(error) => return Ended::Failed(chain(&error)),
+            Err(error) => {
+                let ended = self.after(error.kind(), chain(&error));
+                *self.failed.lock().await = Some(error.into());
+                return ended;
+            }
         };
         let seen = self.seen.load(Ordering::Relaxed);
         let leads = Some(Leading::new(Arc::new(fleet), self.leader.clone(), seen));
@@ -61,14 +67,20 @@ impl Branch for Pipeline {
             None if stop.is_cancelled() => Ended::Stopped,
             None => Ended::Over,
             Some(error) if error.kind() == Kind::Fenced => Ended::Fenced,
-            Some(error) => Ended::Failed(chain(error)),
+            Some(error) => self.after(error.kind(), chain(error)),
         };
-        *self.failed.lock().await = failed;
+        *self.failed.lock().await = failed.map(anyhow::Error::new);
         ended
     }
 }
 
 impl Pipeline {
+    /// How it ends that failed in this way.
+    fn after(&self, kind: Kind, why: String) -> Ended {
+        let passes = matches!(kind, Kind::Unavailable | Kind::Conflict);
+        if self.ends && !passes { Ended::Over } else { Ended::Failed(why) }
+    }
+
     async fn until_over(
         &self,
         mut host: Host,
