@@ -94,7 +94,7 @@ site: build plugins
 deny:
     command -v cargo-deny >/dev/null || [ -x target/tools/bin/cargo-deny ] || cargo install --quiet --locked --root target/tools cargo-deny
     PATH="$PWD/target/tools/bin:$PATH" cargo deny --locked check licenses bans sources
-    PATH="$PWD/target/tools/bin:$PATH" cargo deny --locked --manifest-path tests/model/Cargo.toml check --config "$PWD/deny.toml" licenses bans sources
+    PATH="$PWD/target/tools/bin:$PATH" cargo deny --locked --manifest-path tests/model/Cargo.toml check licenses bans sources
     PATH="$PWD/target/tools/bin:$PATH" .ci/advisories
 
 # Pulls the plug while a writer commits: copies of a live ext4 image must hold every acknowledged commit. Needs root.
