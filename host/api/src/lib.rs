@@ -77,8 +77,8 @@ pub use self::{
     seeking::{Destination, MarkerBytes, Markers, SeekTo, SkipPast},
     split::{Split, SplitBy},
     status::{
-        CommitTimes, Condition, HandlerStatus, LastCommit, PartitionState, PartitionStatus, Phase, PluginUse,
-        QueueStatus, Status,
+        CommitTimes, Condition, HandlerStatus, LastCommit, MemberStatus, PartitionState, PartitionStatus, Phase,
+        PluginUse, QueueStatus, Status,
     },
     table::{Import, Table},
     tables::Tables,

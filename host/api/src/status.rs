@@ -58,6 +58,9 @@ pub struct Status {
     /// How long commits took, in milliseconds from the cut until they were durable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_ms: Option<CommitTimes>,
+    /// The processes that share it, where several do: those of a cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberStatus>,
     /// Offsets between what was fetched and what the sources have, over all partitions; none where one does not say so.
     #[serde(default)]
     pub lag: Option<u64>,
@@ -125,6 +128,34 @@ pub struct PluginUse {
     pub traps: u64,
 }
 
+/// A process that shares a pipeline with others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MemberStatus {
+    /// Its id, new with each start.
+    pub id: String,
+    /// Where the others reach it.
+    pub address: String,
+    /// What its operator says of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// It is the one that gives out the partitions and commits.
+    pub leads: bool,
+    /// It takes no new partitions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaves: bool,
+    /// How many partitions it reads.
+    pub partitions: u64,
+    /// Rows that it has taken for commits since the start.
+    pub rows: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Bytes that its plugins have of memory now.
+    pub plugin_memory: u64,
+    /// What it has fetched and not yet taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueStatus>,
+}
+
 /// What was fetched and not yet taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QueueStatus {
@@ -183,6 +214,9 @@ pub struct PartitionStatus {
     /// The reader that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reader: Option<u32>,
+    /// The process that has it, where several share the pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
     /// What is in the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -325,6 +359,7 @@ impl Status {
             handlers: Vec::new(),
             plugin_use: BTreeMap::new(),
             queue: None,
+            members: Vec::new(),
             commit_ms: None,
             lag: None,
             time_lag_ms: None,
@@ -342,7 +377,7 @@ impl Status {
         self.lag = if asked().next().is_some() { asked().try_fold(0, add) } else { None };
         self.time_lag_ms = partitions.iter().filter_map(|one| one.time_lag_ms).max();
         let readers: std::collections::BTreeSet<_> =
-            partitions.iter().filter_map(|one| Some((&one.producer, one.reader?))).collect();
+            partitions.iter().filter_map(|one| Some((&one.member, &one.producer, one.reader?))).collect();
         self.readers = readers.len() as u64;
         self.partition_count = partitions.len() as u64;
         let at_rest = |one: &PartitionStatus| {

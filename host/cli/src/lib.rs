@@ -10,6 +10,7 @@ mod allocator;
 mod answer;
 mod busy;
 mod cells;
+mod certificate;
 mod changes;
 mod check;
 #[cfg(feature = "cluster")]
@@ -345,9 +346,27 @@ mod tests {
 
     use crate::*;
 
+    /// As clap checks it itself where it was built with assertions, which it is not in the profile that tests have.
     #[test]
     fn arguments_are_consistent() {
-        Cli::command().debug_assert();
+        fn walk(command: &clap::Command) {
+            let mut named = std::collections::BTreeSet::new();
+            for argument in command.get_arguments() {
+                let (verb, id) = (command.get_name(), argument.get_id());
+                assert!(named.insert(format!("id {id}")), "`{verb}` has `{id}` twice");
+                let long = argument.get_long().map(|long| format!("--{long}"));
+                let short = argument.get_short().map(|short| format!("-{short}"));
+                for name in long.into_iter().chain(short) {
+                    assert!(named.insert(name.clone()), "`{verb}` has `{name}` twice");
+                }
+                // It panics where one is named that there is not.
+                drop(command.get_arg_conflicts_with(argument));
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        let mut cli = Cli::command();
+        cli.build();
+        walk(&cli);
     }
 
     #[test]

@@ -31,7 +31,9 @@ use tokio::{
 #[cfg(feature = "cluster")]
 use super::cluster;
 use super::{
-    Global, dead_letter,
+    Global,
+    certificate::Certificate,
+    dead_letter,
     error::Error,
     fates,
     findings::{self, Examined, Finding, examine_all},
@@ -97,6 +99,8 @@ pub(super) struct Run {
     harden: bool,
     #[command(flatten)]
     ui: Ui,
+    #[command(flatten)]
+    certificate: Certificate,
     #[cfg(feature = "cluster")]
     #[command(flatten)]
     shared: cluster::Shared,
@@ -113,7 +117,7 @@ enum When {
 impl Run {
     /// Holds this process to what its specs name, if it is to be.
     pub(super) fn harden(&self, global: &Global) -> Result<(), Error> {
-        if self.harden { harden::process(&self.specs, self.ui.needs(), global) } else { Ok(()) }
+        if self.harden { harden::process(&self.specs, self.ui.needs(&self.certificate), global) } else { Ok(()) }
     }
 
     /// One that reads what there is to read for now, and stops.
@@ -127,6 +131,7 @@ impl Run {
             reprocess: false,
             harden: false,
             ui: Ui::default(),
+            certificate: Certificate::default(),
             #[cfg(feature = "cluster")]
             shared: cluster::Shared::default(),
         }
@@ -200,10 +205,12 @@ impl Run {
         let pipelines: Vec<Parts> = pipelines.collect();
         let store = global.store_to_make().await?;
         self.can_reset(&specs, &store).await?;
+        self.is_answering()?;
         #[cfg(feature = "cluster")]
         if self.shared.cluster {
             let how = (self.until(), self.memory_high.map(|size| size.0));
-            return Box::pin(cluster::run(&specs, &self.shared.joining, how, global, printer)).await;
+            let seen = (&self.ui, &self.certificate);
+            return Box::pin(cluster::run(&specs, &self.shared.joining, seen, how, global, printer)).await;
         }
         let options = RunOptions {
             until: self.until(),
@@ -215,7 +222,7 @@ impl Run {
         if self.harden {
             harden::started()?;
         }
-        let ui = self.ui.open().await?;
+        let ui = self.ui.open(&self.certificate).await?;
         let sent = otlp::begin()?;
         let mut signals = Signals::new(printer)?;
         let made = pipelines.clone();
@@ -262,6 +269,21 @@ impl Run {
                 ),
             }),
         }
+    }
+
+    /// Refuses a certificate for nobody.
+    fn is_answering(&self) -> Result<(), Error> {
+        #[cfg(feature = "cluster")]
+        let others = self.shared.cluster;
+        #[cfg(not(feature = "cluster"))]
+        let others = false;
+        if self.certificate.files().is_none() || self.ui.is_wanted() || others {
+            return Ok(());
+        }
+        Err(Error::Usage {
+            verb: "run",
+            what: "`--cert` is for those who reach this process; --ui opens it to them".into(),
+        })
     }
 
     /// Refuses to empty a handler that is neither in a spec nor in a last commit.

@@ -1,6 +1,10 @@
 //! `spout run --ui`: the console and the API beside pipelines that this process runs by itself.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Result;
 use clap::Args;
@@ -11,7 +15,7 @@ use spout_server::{Beside, Crowd, Error as ServerError, Identity, Limits, Listen
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{error::Error, harden, print::Printer};
+use super::{certificate::Certificate, error::Error, harden, print::Printer};
 
 /// Whoever looks at pipelines, with a browser or without.
 const LIMITS: Limits =
@@ -27,12 +31,6 @@ pub(super) struct Ui {
     /// File of the tokens that let callers of --ui in, as `spout token create` makes it. A change counts at once.
     #[arg(long, value_name = "FILE", requires = "address")]
     tokens: Option<PathBuf>,
-    /// Certificate chain in PEM; with --key, --ui answers over TLS, which it has to where other machines reach it.
-    #[arg(long, value_name = "FILE", requires_all = ["key", "address"])]
-    cert: Option<PathBuf>,
-    /// Key of the certificate in PEM.
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
 }
 
 /// An open port, and who may come in.
@@ -51,17 +49,22 @@ pub(super) struct Shown {
 
 impl Ui {
     /// What it takes of this machine, if it is wanted.
-    pub(super) fn needs(&self) -> Option<harden::Door<'_>> {
-        let reads = [&self.cert, &self.key].into_iter().flatten().map(PathBuf::as_path).collect();
+    pub(super) fn needs<'a>(&'a self, certificate: &'a Certificate) -> Option<harden::Door<'a>> {
+        let reads = certificate.files().map(<[&Path; 2]>::from).into_iter().flatten().collect();
         self.address.as_deref().map(|listen| harden::Door { reads, tokens: self.tokens.as_deref(), listen })
     }
 
+    /// Whether it is wanted.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.address.is_some()
+    }
+
     /// Opens its port, if it is wanted: what is wrong with that is said before a pipeline starts.
-    pub(super) async fn open(&self) -> Result<Option<Opened>> {
+    pub(super) async fn open(&self, certificate: &Certificate) -> Result<Option<Opened>> {
         let Some(address) = &self.address else { return Ok(None) };
         let tokens = self.tokens.as_deref().map(|file| Arc::new(Tokens::at(file)));
         tokens.as_ref().map(|tokens| tokens.list()).transpose()?;
-        let identity = self.cert.as_deref().zip(self.key.as_deref());
+        let identity = certificate.files();
         let identity =
             identity.map(|(chain, key)| Identity::read(chain, key)).transpose().map_err(ServerError::from)?;
         let listening = listen(address, identity, tokens.is_some(), LIMITS).await?;

@@ -8,6 +8,7 @@
 //! member                                      leader
 //!   Station ── join, beat, leave ───────────►  Station ─ Leading    a connection of its own (words.rs)
 //!           ◄──────────────── welcome, beat ──
+//!           ── ask ──► answer                  how it stands, for whoever looks (ask.rs)
 //!   Works   ◄─────────── tasks and orders ───  Fleet::start        datafusion-distributed over gRPC (engine/)
 //!           ── words, and that it is over ──►  Job::said
 //! ```
@@ -34,6 +35,7 @@
 
 #![cfg(feature = "engine")]
 
+mod ask;
 mod attend;
 mod engine;
 mod error;
@@ -48,6 +50,7 @@ mod tests;
 mod words;
 
 pub use self::{
+    ask::Answers,
     attend::{Attended, Branch, Claimed, Ended, attend},
     error::Error,
     follow::Followed,

@@ -7,6 +7,7 @@ use spout_pipeline::Member;
 use tokio::time::interval;
 
 use crate::{
+    ask,
     engine::{Address, Peer, Route},
     link::Link,
     roster::Roster,
@@ -23,7 +24,8 @@ const LABEL: usize = 256;
 pub(crate) async fn attend(link: Link, shared: &Shared) {
     let mut line = Line::new(link, shared.transport.pace);
     match admit(&mut line, shared).await {
-        Ok(Ok((roster, peer))) => {
+        Ok(Ok(None)) => {}
+        Ok(Ok(Some((roster, peer)))) => {
             tracing::info!(fleet = roster.fleet, member = peer.id, "a member joined");
             let end = stay(&mut line, &roster, &peer, shared).await;
             let why = end.unwrap_or_else(|error| error.to_string());
@@ -43,17 +45,19 @@ pub(crate) async fn attend(link: Link, shared: &Shared) {
 
 type Refusal = (Reason, String);
 
-/// Hears who it is, and takes it in if it may be.
-async fn admit(line: &mut Line, shared: &Shared) -> io::Result<Result<(Arc<Roster>, Arc<Peer>), Refusal>> {
+/// Hears who it is, and takes it in if it may be; nobody where it only asks something, which is answered.
+async fn admit(line: &mut Line, shared: &Shared) -> io::Result<Result<Option<(Arc<Roster>, Arc<Peer>)>, Refusal>> {
     let deadline = clock::now() + shared.transport.pace.answer;
-    let Word::Join(join) = line.hear(deadline).await? else {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "its first word is no join"));
+    let join = match line.hear(deadline).await? {
+        Word::Join(join) => join,
+        Word::Ask(asked) => return ask::answer(line, asked, shared).await.map(|()| Ok(None)),
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "its first word is neither a join nor a question")),
     };
     let taken = take_in(join, shared).await;
     if taken.is_ok() {
         line.say(&Word::Welcome).await?;
     }
-    Ok(taken)
+    Ok(taken.map(Some))
 }
 
 async fn take_in(join: Join, shared: &Shared) -> Result<(Arc<Roster>, Arc<Peer>), Refusal> {
@@ -84,7 +88,7 @@ async fn take_in(join: Join, shared: &Shared) -> Result<(Arc<Roster>, Arc<Peer>)
     // A member that only this way is open to would lose every job that it is part of.
     let reached = peer.probe(&shared.version, shared.transport.pace.answer / 2).await;
     reached.map_err(|why| (Reason::Member, format!("the leader does not reach it at {address}: {why}")))?;
-    let member = Member { id: join.id, labels: join.labels, leaves: false };
+    let member = Member { id: join.id, address: address.to_string(), labels: join.labels, leaves: false };
     roster.add(member, Arc::clone(&peer)).map_err(|why| (Reason::Member, why))?;
     Ok((roster, peer))
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     fmt,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
 use datafusion_distributed::Worker;
@@ -18,6 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    ask::{self, Answers},
     engine::{self, Address, Peer, Route},
     error::Error,
     follow::{self, Followed},
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) transport: Transport,
     worker: Worker,
     led: Mutex<BTreeMap<String, Weak<Roster>>>,
+    /// What answers others about it.
+    pub(crate) answers: OnceLock<Arc<dyn Answers>>,
 }
 
 impl Shared {
@@ -99,10 +102,10 @@ impl Station {
         if transport.identity.is_none() && !address.is_loopback() {
             return Err(Error::Open { address: address.to_string() });
         }
-        let own = Member { id: clock::nonce(), labels, leaves: false };
+        let own = Member { id: clock::nonce(), address: address.to_string(), labels, leaves: false };
         let worker = engine::worker(works, &version);
-        let led = Mutex::default();
-        let shared = Arc::new(Shared { own, address, token, version, transport, worker, led });
+        let (led, answers) = (Mutex::default(), OnceLock::new());
+        let shared = Arc::new(Shared { own, address, token, version, transport, worker, led, answers });
         let closed = CancellationToken::new();
         let listening = owner::spawn(listen_at(listener, Arc::clone(&shared), closed.clone())).abort_handle();
         Ok(Self { shared, listening, closed })
@@ -145,6 +148,20 @@ impl Station {
     /// If it does not become one.
     pub async fn follow(&self, leader: &str, fleet: &str, leave: &CancellationToken) -> Result<Followed, Error> {
         Box::pin(follow::follow(&self.shared, leader, fleet, leave)).await
+    }
+
+    /// From now on `answers` says what others ask about what this process leads; the first one stays.
+    pub fn answers(&self, answers: Arc<dyn Answers>) {
+        // Who asked before was told that it is not led here.
+        drop(self.shared.answers.set(answers));
+    }
+
+    /// What the process at `leader` answers to `asked` about `fleet`; none where it does not lead it.
+    ///
+    /// # Errors
+    /// If it cannot be asked.
+    pub async fn ask(&self, leader: &str, fleet: &str, asked: &str) -> Result<Option<String>, Error> {
+        Box::pin(ask::ask(&self.shared, leader, fleet, asked)).await
     }
 
     pub(crate) fn pace(&self) -> crate::settings::Pace {

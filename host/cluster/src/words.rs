@@ -17,6 +17,8 @@ use crate::{link::Link, settings::Pace};
 pub(crate) const MAGIC: &[u8; 8] = b"SPOUTFL1";
 /// Bytes of a word at most; a join has the labels.
 const LONGEST: usize = 64 << 10;
+/// Bytes of an answer at most: how thousands of partitions stand.
+const WIDEST: usize = 16 << 20;
 
 /// A connection that is over stays for so long at most, for its last word to be heard.
 const LINGERS: Duration = Duration::from_secs(1);
@@ -37,6 +39,19 @@ pub(crate) enum Word {
     Leaving,
     /// It has nothing left and may go; or the leader leads no longer.
     Released,
+    /// A process asks something of a leader.
+    Ask(Ask),
+    /// What that answers.
+    Answer { what: String },
+}
+
+/// What is asked about what is led.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Ask {
+    pub(crate) fleet: String,
+    pub(crate) proof: String,
+    pub(crate) what: String,
 }
 
 /// Who wants to be a member of what.
@@ -76,6 +91,11 @@ impl Line {
     pub(crate) fn new(link: Link, pace: Pace) -> Self {
         let codec = LengthDelimitedCodec::builder().max_frame_length(LONGEST).new_codec();
         Self { frames: Framed::new(link, codec), pace }
+    }
+
+    /// An answer may come, or go.
+    pub(crate) fn widen(&mut self) {
+        self.frames.codec_mut().set_max_frame_length(WIDEST);
     }
 
     /// Says `word`. Who does not take it in time is gone.

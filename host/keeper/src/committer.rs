@@ -13,7 +13,7 @@ pub struct Committer(broadcast::Sender<Option<Arc<str>>>);
 
 /// The orders that a group of pipelines gets.
 #[derive(Debug)]
-pub(super) struct Orders {
+pub struct Orders {
     of: broadcast::Receiver<Option<Arc<str>>>,
     group: Vec<String>,
 }
@@ -44,7 +44,7 @@ impl Committer {
 
 impl Orders {
     /// Returns at the next order; never where there can be none any more.
-    pub(super) async fn next(&mut self) {
+    pub async fn next(&mut self) {
         loop {
             match self.of.recv().await {
                 Ok(Some(one)) if !self.group.iter().any(|name| **name == *one) => {}

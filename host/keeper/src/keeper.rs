@@ -347,10 +347,7 @@ impl Keeper {
 
     fn elsewhere(&self, group: &Group, holder: &Process) {
         let error = Error::Elsewhere { holder: holder.to_string() };
-        for name in group {
-            self.statuses.set(name, Phase::Elsewhere);
-            self.statuses.fault(name, error.code(), &error.to_string());
-        }
+        group.iter().for_each(|name| self.statuses.elsewhere(name, &error, None));
     }
 
     fn start(

@@ -21,6 +21,7 @@ mod provisions;
 mod ran;
 mod running;
 mod seeking;
+mod shared;
 mod shelf;
 mod specs;
 mod status;
@@ -31,16 +32,17 @@ mod watched;
 mod tests;
 
 pub use self::{
-    committer::Committer,
+    committer::{Committer, Orders},
     error::Error,
     graph::draw,
     keeper::Keeper,
     kept::Kept,
     managed::{Managed, Sent},
     peers::Servers,
-    provisions::Provisions,
+    provisions::{Bounds, Provisions},
     ran::Ran,
     seeking::Seeker,
+    shared::Shared,
     shelf::PluginShelf,
     specs::Specs,
     status::Statuses,

@@ -6,31 +6,79 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use spout_base::error::{Coded as _, chain};
+use spout_base::{
+    error::{Coded as _, chain},
+    reach::Reach,
+};
+use spout_data::ByteSize;
 use spout_pipeline::{Builds, Parts};
 use spout_plugin::Plugins;
 use spout_repo::Store;
+use spout_spec::Loaded;
 
 use super::{Error, PluginShelf, Specs, building::Building, wanted::Wanted, watched::Watched};
+
+/// What pipelines may have of the machine of a process, whatever their specs say.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// What they may reach of it.
+    pub allowed: Vec<Reach>,
+    /// Memory that all instances of a plugin of a pipeline may have together, in bytes.
+    pub plugin_memory: Option<u64>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { allowed: Reach::ALL.to_vec(), plugin_memory: None }
+    }
+}
+
+impl Bounds {
+    /// The pipelines of a text, within these.
+    fn read(&self, text: &str, file: &Path, base: &Path) -> Result<Vec<Loaded>, Error> {
+        let mut all = spout_spec::parse_within(text, file, base, &self.allowed)?;
+        if let Some(most) = self.plugin_memory {
+            for limits in all.iter_mut().map(|loaded| &mut loaded.spec.limits) {
+                limits.memory.0 = limits.memory.0.min(most);
+                let total = limits.total_memory.map_or(most, |total| total.0.min(most));
+                limits.total_memory = Some(ByteSize(total));
+            }
+        }
+        Ok(all)
+    }
+}
 
 /// Builds pipelines of a store, with the plugins of this process or those that the store keeps.
 #[derive(Clone, Debug)]
 pub struct Provisions {
     store: Store,
     building: Building,
+    bounds: Bounds,
 }
 
 impl Provisions {
-    /// Builds with `plugins`, and with those that `store` keeps.
+    /// Builds with `plugins`, and with those that `store` keeps, what stays within `bounds`.
     #[must_use]
-    pub fn new(store: &Store, plugins: &Plugins) -> Self {
-        Self { store: store.clone(), building: Building::new(store, plugins, PluginShelf::new(store)) }
+    pub fn new(store: &Store, plugins: &Plugins, bounds: Bounds) -> Self {
+        Self { store: store.clone(), building: Building::new(store, plugins, PluginShelf::new(store)), bounds }
     }
 
     /// The store.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The plugins that the store keeps.
+    #[must_use]
+    pub fn shelf(&self) -> PluginShelf {
+        self.building.shelf.clone()
+    }
+
+    /// What loads plugins, also those that the store keeps.
+    #[must_use]
+    pub fn plugins(&self) -> Plugins {
+        self.building.plugins.clone()
     }
 
     /// The parts of a pipeline that this process is to lead. The store keeps its plugins before this returns, so that every other
@@ -40,7 +88,10 @@ impl Provisions {
     /// What is wrong with the spec or a plugin, and those of the store.
     pub async fn to_lead(&self, wanted: &Wanted) -> Result<Parts, Error> {
         self.building.shelf.look().await?;
-        let mut all = self.building.now(&[wanted.load()?]).await?;
+        // What is wrong with it is said as it is known.
+        wanted.load()?;
+        let specs = self.bounds.read(&wanted.text, &wanted.shown(), &wanted.wish.base)?;
+        let mut all = self.building.now(&specs).await?;
         let parts = all.pop().ok_or_else(|| Error::Misnamed { name: wanted.name.clone() })?;
         for (name, digest) in parts.digests() {
             self.building.keep_one(name, digest).await?;
@@ -96,7 +147,7 @@ impl Builds for Provisions {
     ) -> BoxFuture<'a, Result<Parts, String>> {
         Box::pin(async move {
             let file = PathBuf::from("the spec of the leader");
-            let specs = spout_spec::parse(text, &file, base).map_err(|error| chain(&error))?;
+            let specs = self.bounds.read(text, &file, base).map_err(|error| chain(&error))?;
             let all = self.building.with(&specs, plugins).await.map_err(|error| chain(&error))?;
             all.into_iter().next().ok_or_else(|| "the spec of the leader has no pipeline".to_owned())
         })

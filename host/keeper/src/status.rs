@@ -22,7 +22,7 @@ use spout_plugin::Progress;
 use spout_producer::{Standing, Standings};
 use spout_spec::Loaded;
 
-use super::figures;
+use super::{Error, figures};
 
 /// What is known of a pipeline.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ struct Known {
     spec: Option<Arc<Loaded>>,
     /// Where its rows can be looked at, if it was started here.
     taps: Option<Taps>,
+    /// What the process says of it that leads it, where that is another one.
+    told: Option<Box<Status>>,
 }
 
 /// What all pipelines are doing. Clones share it.
@@ -54,6 +56,14 @@ impl Statuses {
     pub fn all(&self) -> BTreeMap<String, Status> {
         let all = self.with(|all| all.clone());
         all.into_iter().map(|(name, known)| (name, known.now())).collect()
+    }
+
+    /// The same of those that no other process speaks for.
+    #[must_use]
+    pub fn of_this_process(&self) -> BTreeMap<String, Status> {
+        let all = self.with(|all| all.clone());
+        let own = all.into_iter().filter(|(_, known)| known.told.is_none());
+        own.map(|(name, known)| (name, known.now())).collect()
     }
 
     /// As of now, that of one.
@@ -92,6 +102,7 @@ impl Statuses {
             figures: Figures::default(),
             spec: None,
             taps: None,
+            told: None,
         };
         self.with(|all| act(all.entry(name.to_owned()).or_insert_with(new)))
     }
@@ -101,9 +112,12 @@ impl Statuses {
     }
 
     pub(super) fn set(&self, name: &str, state: Phase) {
-        self.of(name, |status| {
+        self.known(name, |Known { status, told, .. }| {
             if status.state != state {
                 (status.state, status.since_ms, status.retry_at_ms) = (state, clock::wall_ms(), None);
+            }
+            if state != Phase::Elsewhere {
+                *told = None;
             }
         });
     }
@@ -149,7 +163,8 @@ impl Statuses {
         let name = parts.name();
         self.set(name, Phase::Starting);
         self.known(name, |known| {
-            let Known { status, lasting, standings, figures, taps, .. } = known;
+            let Known { status, lasting, standings, figures, taps, told, .. } = known;
+            *told = None;
             if std::mem::take(lasting) {
                 (status.error, status.code) = (None, None);
             }
@@ -160,6 +175,16 @@ impl Statuses {
             // What was before this start is of another one.
             (status.commits, status.counts, status.metrics) = (0, Map::new(), Map::new());
             *taps = Some(parts.taps().clone());
+        });
+    }
+
+    /// Another process runs it, which says this of it, if it could be asked; `why` says which.
+    pub(super) fn elsewhere(&self, name: &str, why: &Error, told: Option<Status>) {
+        self.set(name, Phase::Elsewhere);
+        self.fault(name, why.code(), &why.to_string());
+        self.known(name, |known| {
+            known.told = told.map(Box::new);
+            (known.taps, known.figures, known.standings) = (None, Figures::default(), Standings::default());
         });
     }
 
@@ -242,14 +267,25 @@ impl Statuses {
 impl Known {
     /// As it is to be told, with its partitions as they are now.
     fn now(self) -> Status {
+        if let Some(told) = self.told {
+            return *told;
+        }
         let (now, mut status) = (clock::wall_ms(), self.status);
         let at_work = status.state == Phase::Running;
         if let Some(trouble) = self.standings.trouble().filter(|_| at_work) {
-            (status.error, status.code) = (Some(trouble.error), Some(trouble.code.to_owned()));
+            (status.error, status.code) = (Some(trouble.error), Some(trouble.code.into_owned()));
             status.retry_at_ms = Some(trouble.again_ms);
         }
         figures::put(&self.figures, &mut status);
-        status.with_partitions(self.standings.each(|(id, standing)| told(*id, standing, at_work, now)))
+        if !at_work {
+            status.members.clear();
+        }
+        let owners = figures::owners(&self.figures);
+        let told = |id: PartitionId, standing: &Standing| PartitionStatus {
+            member: owners.get(&id).filter(|_| at_work).cloned(),
+            ..told(id, standing, at_work, now)
+        };
+        status.with_partitions(self.standings.each(|(id, standing)| told(*id, standing)))
     }
 }
 
@@ -275,8 +311,9 @@ fn told(id: PartitionId, standing: &Standing, at_work: bool, now_ms: i64) -> Par
         newest_ms: standing.newest_ms,
         time_lag_ms: standing.time_lag_ms(now_ms).filter(|_| at_work),
         reader: at_work.then_some(standing.reader),
+        member: None,
         error: trouble.map(|trouble| trouble.error.clone()),
-        code: trouble.map(|trouble| trouble.code.to_owned()),
+        code: trouble.map(|trouble| trouble.code.clone().into_owned()),
         retry_at_ms: trouble.map(|trouble| trouble.again_ms),
     }
 }

@@ -8,10 +8,14 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use spout_node::{NodeSpec, Tally};
-use spout_plugin::{Quotas, Usage};
+use spout_plugin::Quotas;
 
-use super::lane::Room;
+use super::{
+    lane::Room,
+    members::{Done, HandlerDone, MemberFigures, Members},
+};
 
 /// Commits whose times are told apart.
 const LATEST: usize = 1000;
@@ -27,6 +31,7 @@ struct Kept {
     plugins: BTreeMap<String, (Quotas, u64)>,
     rooms: Mutex<Vec<Room>>,
     commits: Mutex<Commits>,
+    members: Members,
 }
 
 /// A handler of the chain.
@@ -43,7 +48,7 @@ pub struct HandlerFigures {
 }
 
 /// What was fetched and not yet taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
     /// Bytes of it.
     pub bytes: u64,
@@ -97,14 +102,43 @@ impl Figures {
         self.0.handlers.iter().filter(move |handler| handler.lane == lane).map(|handler| &handler.tally)
     }
 
-    /// The plugins by name, with what all instances of each use, and the memory that they may have.
-    pub fn plugins(&self) -> impl Iterator<Item = (&str, Usage, u64)> {
-        self.0.plugins.iter().map(|(name, (quotas, memory))| (name.as_str(), quotas.usage(), *memory))
+    /// The memory that all instances of each plugin may have in one process, by name.
+    pub fn plugin_memory(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.plugins.iter().map(|(name, (_, memory))| (name.as_str(), *memory))
     }
 
-    /// What was fetched and not yet taken; none before the first run.
+    /// What was done here, and by all other processes that share the work.
     #[must_use]
-    pub fn queue(&self) -> Option<Queue> {
+    pub fn done(&self) -> Done {
+        self.done_here().plus(&self.0.members.done())
+    }
+
+    /// The processes that share the work, by id; none where this one does all of it, or does not lead.
+    #[must_use]
+    pub fn members(&self) -> Vec<MemberFigures> {
+        self.0.members.there()
+    }
+
+    /// Where it is noted what members do.
+    pub(super) fn shared(&self) -> &Members {
+        &self.0.members
+    }
+
+    /// What was done in this process.
+    pub(super) fn done_here(&self) -> Done {
+        let handler = |HandlerFigures { tally, .. }: &HandlerFigures| HandlerDone {
+            rows_in: tally.rows_in(),
+            rows_out: tally.rows_out(),
+            busy: tally.busy(),
+        };
+        Done {
+            handlers: self.0.handlers.iter().map(handler).collect(),
+            plugins: self.0.plugins.iter().map(|(name, (quotas, _))| (name.clone(), quotas.usage())).collect(),
+            queue: self.queue(),
+        }
+    }
+
+    fn queue(&self) -> Option<Queue> {
         let rooms = locked(&self.0.rooms);
         let capacity = rooms.iter().map(|room| room.whole() as u64).sum();
         let bytes = rooms.iter().map(|room| room.taken() as u64).sum();

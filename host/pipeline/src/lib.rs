@@ -20,6 +20,7 @@ mod input;
 mod lane;
 mod link;
 mod meeting;
+mod members;
 mod memory;
 mod offsets;
 mod outlook;
@@ -49,6 +50,7 @@ pub use self::{
     figures::{CommitTimes, Figures, HandlerFigures, Queue},
     host::{Host, RunOptions},
     link::Links,
+    members::{Done, HandlerDone, MemberFigures},
     outlook::Typed,
     rehearsal::{Problem, Rehearsal, Verdict},
     settings::misfits,

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use spout_data::{Messages, Position};
 use wasmtime::component::ResourceAny;
 
@@ -32,7 +33,8 @@ pub struct FetchLimits {
 }
 
 /// Whether to come again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Progress {
     /// There is more.
     More,

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use spout_base::clock;
 
 use super::Quotas;
@@ -25,7 +26,7 @@ pub(super) struct Taken {
 }
 
 /// What all instances of a plugin in a pipeline use now, and have used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Instances that there are.
     pub instances: u64,
@@ -39,6 +40,36 @@ pub struct Usage {
     pub memory: u64,
     /// Instances that were lost: to a trap, a limit, or a call that took too long.
     pub crashes: u64,
+}
+
+impl Usage {
+    /// With what instances of another process use and have used.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            instances: self.instances + other.instances,
+            calls: self.calls + other.calls,
+            busy: self.busy + other.busy,
+            cpu: match (self.cpu, other.cpu) {
+                (Some(own), Some(other)) => Some(own + other),
+                (own, other) => own.or(other),
+            },
+            memory: self.memory + other.memory,
+            crashes: self.crashes + other.crashes,
+        }
+    }
+
+    /// What was used since `before`, and is used now.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_sub(before.calls),
+            busy: self.busy.saturating_sub(before.busy),
+            cpu: self.cpu.map(|cpu| cpu.saturating_sub(before.cpu.unwrap_or_default())),
+            crashes: self.crashes.saturating_sub(before.crashes),
+            ..self
+        }
+    }
 }
 
 impl Taken {

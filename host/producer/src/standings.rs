@@ -2,6 +2,7 @@
 //! is in the way.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -55,7 +56,7 @@ pub struct Standing {
     pub trouble: Option<Trouble>,
 }
 
-/// What another process has fetched of a partition.
+/// How a partition stands in another process, which reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Elsewhere {
     /// The partition.
@@ -66,15 +67,21 @@ pub struct Elsewhere {
     pub end: Option<u64>,
     /// When the newest message that was fetched was made, where it says so, in milliseconds since 1970.
     pub newest_ms: Option<i64>,
+    /// What the source said last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// What is in the way of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
 }
 
 /// Something that failed and is tried again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
     /// What, with its causes.
     pub error: String,
     /// Its code.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// Since when, in milliseconds since 1970.
     pub since_ms: i64,
     /// When it is tried again.
@@ -112,7 +119,7 @@ impl Trouble {
         let now = clock::wall_ms();
         let again_ms = now.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
         let since_ms = before.map_or(now, |before| before.since_ms);
-        Self { error: chain(error), code: error.code(), since_ms, again_ms }
+        Self { error: chain(error), code: error.code().into(), since_ms, again_ms }
     }
 }
 
@@ -182,21 +189,22 @@ impl Standings {
         });
     }
 
-    /// What was fetched of each partition, to be told to another process.
+    /// How each partition stands, to be told to another process.
     #[must_use]
     pub fn told(&self) -> Vec<Elsewhere> {
         self.each(|(&partition, standing)| {
-            let Standing { fetched, end, newest_ms, .. } = *standing;
-            Elsewhere { partition, fetched, end, newest_ms }
+            let Standing { fetched, end, newest_ms, progress, .. } = *standing;
+            Elsewhere { partition, fetched, end, newest_ms, progress, trouble: standing.trouble.clone() }
         })
     }
 
-    /// What another process has fetched.
+    /// How partitions stand in another process.
     pub fn heard(&self, told: Vec<Elsewhere>) {
         self.with(|all| {
-            for Elsewhere { partition, fetched, end, newest_ms } in told {
+            for Elsewhere { partition, fetched, end, newest_ms, progress, trouble } in told {
                 if let Some(standing) = all.partitions.get_mut(&partition) {
                     (standing.fetched, standing.end, standing.newest_ms) = (fetched, end, newest_ms);
+                    (standing.progress, standing.trouble) = (progress, trouble);
                 }
             }
         });
@@ -307,12 +315,13 @@ mod tests {
         assert_eq!(standings.partitions()[&3.into()].committed, Some(12));
         let leader = Standings::default();
         leader.open(&found, "", 1);
+        standings.of_producer(0).put_off(&[3], &spout_plugin::Error::Closed, Duration::from_secs(1));
         leader.heard(standings.told());
-        assert_eq!(
-            (leader.partitions().len(), lags(&leader, 9000)),
-            (1, (Some(0), Some(0))),
-            "of others it reads none"
-        );
+        let told = leader.partitions();
+        assert_eq!((told.len(), lags(&leader, 9000)), (1, (Some(0), Some(0))), "of others it reads none");
+        let (here, there) = (&standings.partitions()[&3.into()], &told[&3.into()]);
+        assert_eq!((&here.progress, &here.trouble), (&there.progress, &there.trouble));
+        assert!(there.progress.is_some() && there.trouble.is_some());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{process::children, timing::median};
 const EVENTS: u64 = 2_400_000;
 const RUNS: usize = 3;
 /// Rows of a commit: so many that it is seconds of work, some, and as few as nobody would ask for.
-const COMMITS: [u64; 3] = [600_000, 150_000, 3_000];
+const COMMITS: [u64; 4] = [1_200_000, 600_000, 150_000, 3_000];
 
 /// Work that is bound by what handlers compute.
 fn spec(rows: u64) -> String {

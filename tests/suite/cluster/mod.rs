@@ -2,6 +2,7 @@
 
 mod fleet;
 mod oracle;
+mod seen;
 mod storm;
 mod takeover;
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Mutex as StdMutex, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -13,18 +13,21 @@ use spout_base::{
     error::{Coded as _, chain},
     owner,
 };
-use spout_cluster::{Attended, Error as ClusterError, Station, attend};
+use spout_cluster::{Attended, Error as ClusterError, Settings, Station, attend};
 use spout_keeper::{Provisions, Servers, Wanted, Wish as PipelineWish};
 use spout_pipeline::{RunOptions, Update, Worker as Works};
 use spout_repo::Leader;
 use tokio::{
-    sync::{Mutex, broadcast, mpsc},
+    sync::{Mutex, mpsc},
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{joining::Joining, leading::Pipeline};
+use super::{
+    leading::Pipeline,
+    seen::{Seen, Told, look},
+};
 use crate::{
     error::Error,
     print::Printer,
@@ -35,8 +38,6 @@ use crate::{
 
 /// How soon to look again at what servers run.
 const LOOK_AROUND: Duration = Duration::from_secs(3);
-/// Orders to commit that nobody has followed yet.
-const ORDERS: usize = 16;
 
 /// A pipeline in which this process takes part.
 struct Part {
@@ -61,23 +62,25 @@ pub(crate) struct All<'a> {
     waits: bool,
     over: BTreeSet<String>,
     updates: mpsc::UnboundedSender<Update>,
-    commit: broadcast::Sender<()>,
+    seen: &'a Seen,
     progress: Progress,
     printer: &'a mut Printer,
     failed: Option<u8>,
 }
 
 /// Takes part in the pipelines of a store until a signal, or, if some are named, until these are over.
-pub(crate) async fn attend_all(
+pub(super) async fn attend_all(
     provisions: Provisions,
-    joining: &Joining,
+    settings: Settings,
+    seen: Seen,
     options: RunOptions,
     only: BTreeSet<String>,
     printer: &mut Printer,
 ) -> Result<()> {
     let mut signals = Signals::new(printer)?;
-    let works = Works::new(provisions.store(), Arc::new(provisions.clone()));
-    let station = Arc::new(Station::open(joining.settings()?, Arc::new(works)).await?);
+    let works = Works::new(provisions.store(), Arc::new(provisions.clone()), options.memory_high);
+    let station = Arc::new(Station::open(settings, Arc::new(works)).await?);
+    station.answers(Arc::new(Told(seen.shared.clone())));
     let address = station.address();
     if printer.json() {
         printer.value(&json!({"event": "worker", "id": station.id(), "address": address}))?;
@@ -98,12 +101,14 @@ pub(crate) async fn attend_all(
         parts: BTreeMap::new(),
         over: BTreeSet::new(),
         updates,
-        commit: broadcast::channel(ORDERS).0,
+        seen: &seen,
         progress,
         printer,
         failed: None,
     };
-    Box::pin(all.run(said, &mut signals)).await
+    let outcome = Box::pin(all.run(said, &mut signals)).await;
+    seen.close().await?;
+    outcome
 }
 
 impl All<'_> {
@@ -132,9 +137,12 @@ impl All<'_> {
                 break;
             }
             tokio::select! {
-                Some(update) = said.recv() => self.progress.show(&update, clock::now(), self.printer)?,
+                Some(update) = said.recv() => {
+                    self.seen.note(&update);
+                    self.progress.show(&update, clock::now(), self.printer)?;
+                }
                 wish = signals.next() => match wish {
-                    Wish::Commit => drop(self.commit.send(())),
+                    Wish::Commit => self.seen.shared.committer().all(),
                     Wish::Stop if stopping => return Err(Error::Interrupted.into()),
                     Wish::Stop => {
                         tracing::info!("stopping: what was read is committed, partitions are given back; a second signal stops at once");
@@ -156,6 +164,7 @@ impl All<'_> {
     async fn match_up(&mut self) {
         let wanted = std::mem::take(&mut self.wanted);
         self.begin_and_end(&wanted).await;
+        self.seen.shared.wanted(&wanted);
         self.wanted = wanted;
     }
 
@@ -188,16 +197,10 @@ impl All<'_> {
             match one.load() {
                 Ok(loaded) => {
                     let branch = loaded.spec.commit.branch.clone();
+                    self.seen.shared.joins(&loaded);
                     self.begin(one, branch);
                 }
-                Err(error) => {
-                    tracing::error!(
-                        pipeline = name,
-                        code = error.code(),
-                        error = chain(&error),
-                        "the pipeline cannot run"
-                    );
-                }
+                Err(error) => self.seen.shared.failed(name, &error),
             }
         }
     }
@@ -211,15 +214,22 @@ impl All<'_> {
             leader: Leader { id: self.station.id().to_owned(), address: self.station.address() },
             seen: AtomicU64::new(0),
             updates: self.updates.clone(),
-            commit: self.commit.clone(),
+            shared: self.seen.shared.clone(),
+            led: StdMutex::default(),
             ends: !self.only.is_empty(),
             failed: Mutex::default(),
         });
         let (station, own, stop) = (Arc::clone(&self.station), Arc::clone(&pipeline), CancellationToken::new());
         let (name, stopped) = (wanted.name.clone(), stop.clone());
+        let (orders, looks) = (self.seen.shared.orders(&name), self.seen.is_shown());
         let task = owner::spawn(async move {
-            let part = attend(&station, &name, own.as_ref(), &stopped);
-            owner::work_for(&name, part).await
+            let part = async {
+                tokio::select! {
+                    ended = attend(&station, &name, own.as_ref(), &stopped) => Some(ended),
+                    () = look(&own, &station, orders, looks) => None,
+                }
+            };
+            owner::work_for(&name, part).await.unwrap_or(Ok(Attended::Stopped))
         });
         let made_of = (wanted.text.clone(), wanted.wish.clone());
         self.parts.insert(wanted.name.clone(), Part { made_of, pipeline, stop, task });
@@ -247,6 +257,7 @@ impl All<'_> {
                 }
             }
             Ok(Err(error)) => {
+                self.seen.shared.failed(name, &error);
                 self.over.insert(name.to_owned());
                 self.report(anyhow::Error::new(error));
             }

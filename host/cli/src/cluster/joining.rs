@@ -10,7 +10,7 @@ use clap::Args;
 use spout_base::bounded;
 use spout_cluster::{Certificates, Settings, Token};
 
-use crate::error::Error;
+use crate::{certificate::Certificate, error::Error, ui::Ui};
 
 /// Where the token is, unless a file says it.
 const TOKEN: &str = "SPOUT_JOIN_TOKEN";
@@ -38,13 +38,8 @@ pub(crate) struct Joining {
     /// What is said of this process, for pipelines that are pinned; may be repeated.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
-    /// Certificate chain in PEM, for the host that it advertises; every connection is TLS then, and both ends show one.
-    #[arg(long, value_name = "FILE", requires_all = ["key", "ca"])]
-    cert: Option<PathBuf>,
-    /// Key of the certificate in PEM.
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
-    /// The authority in PEM that vouches for all processes of the cluster.
+    /// The authority in PEM that vouches for the certificates of all processes of the cluster; every connection between them is TLS
+    /// then, and both ends show one.
     #[arg(long, value_name = "FILE", requires = "cert")]
     ca: Option<PathBuf>,
 }
@@ -58,14 +53,18 @@ fn label(text: &str) -> Result<(String, String), String> {
 
 impl Joining {
     /// The same as the cluster room has it.
-    pub(super) fn settings(&self) -> Result<Settings> {
+    pub(super) fn settings(&self, certificate: &Certificate, ui: &Ui) -> Result<Settings> {
+        if certificate.files().is_some() && self.ca.is_none() && !ui.is_wanted() {
+            let what = "`--cert` without `--ca`: other processes of the cluster need the authority that vouches for it; --ui alone does not";
+            return Err(Error::Usage { verb: "worker", what: what.into() }.into());
+        }
         let token = Token::new(self.token()?.trim())?;
-        let certificates = match (&self.cert, &self.key, &self.ca) {
-            (Some(chain), Some(key), Some(ca)) => {
-                Some(Certificates { chain: chain.clone(), key: key.clone(), ca: ca.clone() })
-            }
-            _ => None,
-        };
+        let certificates = certificate.files().zip(self.ca.as_ref());
+        let certificates = certificates.map(|((chain, key), ca)| Certificates {
+            chain: chain.to_owned(),
+            key: key.to_owned(),
+            ca: ca.clone(),
+        });
         Ok(Settings {
             advertise: self.advertise.clone(),
             labels: self.labels.iter().cloned().collect(),
@@ -96,7 +95,7 @@ pub(crate) struct Shared {
     #[arg(
         long,
         help_heading = "Cluster",
-        conflicts_with_all = ["reset_node", "reprocess", "harden", "ui", "fail_on_dead_letters"]
+        conflicts_with_all = ["reset_node", "reprocess", "harden", "fail_on_dead_letters"]
     )]
     pub(crate) cluster: bool,
     #[command(flatten)]

@@ -1,17 +1,17 @@
 //! A pipeline of the store that this process leads, or follows whoever does.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex as StdMutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
 use spout_base::error::{Coded as _, Kind, chain};
 use spout_cluster::{Branch, Claimed, Ended, Leading as Fleet};
-use spout_keeper::{Provisions, Wanted};
+use spout_keeper::{Provisions, Shared, Wanted};
 use spout_pipeline::{Error as PipelineError, Host, Leading, Parts, RunOptions, Update};
 use spout_repo::{Error as RepoError, Leader};
-use tokio::sync::{Mutex, broadcast, mpsc};
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// A pipeline, and what is needed to lead it.
@@ -24,8 +24,10 @@ pub(super) struct Pipeline {
     /// The newest epoch of the branch that was seen.
     pub(super) seen: AtomicU64,
     pub(super) updates: mpsc::UnboundedSender<Update>,
-    /// Orders to commit at once what was read.
-    pub(super) commit: broadcast::Sender<()>,
+    /// What is told of it.
+    pub(super) shared: Shared,
+    /// Where it is led, if another process does; none while this one does.
+    pub(super) led: StdMutex<Option<String>>,
     /// Whether it is over where it fails for good: somebody waits for its end. Otherwise it is tried again, as a server does.
     pub(super) ends: bool,
     /// Why it failed last.
@@ -43,13 +45,17 @@ impl Branch for Pipeline {
         let (epoch, holder) = holder.map_err(|error| chain(&error))?;
         self.seen.store(epoch, Ordering::Relaxed);
         let leads = holder.filter(|holder| !holder.has_left()).map(|holder| holder.leader);
-        Ok(leads.map(|leader| {
+        let claimed = leads.map(|leader| {
             let (id, address) = leader.map(|Leader { id, address }| (id, address)).unzip();
             Claimed { epoch, address, id }
-        }))
+        });
+        let others = claimed.as_ref().filter(|claimed| claimed.id.as_ref() != Some(&self.leader.id));
+        self.is_led(others.and_then(|claimed| claimed.address.clone()));
+        Ok(claimed)
     }
 
     async fn lead(&self, fleet: Fleet, stop: &CancellationToken) -> Ended {
+        self.is_led(None);
         let parts = match Box::pin(self.provisions.to_lead(&self.wanted)).await {
             Ok(parts) => parts,
             Err(error) => {
@@ -58,6 +64,7 @@ impl Branch for Pipeline {
                 return ended;
             }
         };
+        self.shared.leads(&parts);
         let seen = self.seen.load(Ordering::Relaxed);
         let leads = Some(Leading::new(Arc::new(fleet), self.leader.clone(), seen));
         let options = RunOptions { leads, ..self.options.clone() };
@@ -75,6 +82,15 @@ impl Branch for Pipeline {
 }
 
 impl Pipeline {
+    /// Where it is led, if another process does.
+    pub(super) fn led_at(&self) -> Option<String> {
+        self.led.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_led(&self, at: Option<String>) {
+        *self.led.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
     /// How it ends that failed in this way.
     fn after(&self, kind: Kind, why: String) -> Ended {
         let passes = matches!(kind, Kind::Unavailable | Kind::Conflict);
@@ -89,7 +105,7 @@ impl Pipeline {
         stop: &CancellationToken,
     ) -> Option<PipelineError> {
         let (mut told, mut over, mut stopping, mut error) = (false, false, false, None);
-        let mut commit = self.commit.subscribe();
+        let mut commit = self.shared.orders(&self.wanted.name);
         while !(told && over) {
             tokio::select! {
                 update = said.recv(), if !told => match update {
@@ -97,6 +113,7 @@ impl Pipeline {
                         if matches!(update, Update::Committed { .. }) {
                             self.provisions.confirm(&self.wanted, parts).await;
                         }
+                        self.shared.hear(&update);
                         // Whoever listened may have gone away.
                         drop(self.updates.send(update));
                     }
@@ -106,7 +123,7 @@ impl Pipeline {
                     Some(failure) => drop(error.get_or_insert(failure)),
                     None => over = true,
                 },
-                order = commit.recv() => if !matches!(order, Err(broadcast::error::RecvError::Closed)) { host.commit() },
+                () = commit.next() => host.commit(),
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     host.stop();

@@ -3,10 +3,10 @@
 mod attending;
 mod joining;
 mod leading;
+mod seen;
 mod worker;
 
 pub(super) use self::{
-    attending::attend_all,
     joining::{Joining, Shared},
     worker::{Worker, run},
 };

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use spout_api::{HandlerStatus, PluginUse};
+use spout_api::{HandlerStatus, MemberStatus, PluginUse};
 
 use super::status::time;
-use crate::print::{Table, grouped, size};
+use crate::print::{Table, grouped, short, size};
 
 pub(super) fn handlers(handlers: &[HandlerStatus]) -> Table {
     Table::new(
@@ -14,6 +14,32 @@ pub(super) fn handlers(handlers: &[HandlerStatus]) -> Table {
             let runs = if one.lane { "in each lane" } else { "where lanes meet" };
             let (id, kind) = (one.id.clone(), one.handler.clone());
             vec![id, kind, grouped(one.rows_in), grouped(one.rows_out), time(Some(one.busy_ms)), runs.to_owned()]
+        }),
+    )
+}
+
+/// The processes that share it; ids are as long as they have to be to be told apart.
+pub(super) fn members(members: &[MemberStatus]) -> Table {
+    Table::new(
+        &["process", "at", "labels", "does", ">partitions", ">rows", ">bytes", ">fetched", ">plugin memory"],
+        members.iter().map(|one| {
+            let does = match (one.leads, one.leaves) {
+                (true, _) => "leads",
+                (false, true) => "leaves",
+                (false, false) => "reads",
+            };
+            let labels = one.labels.iter().map(|(key, value)| format!("{key}={value}"));
+            vec![
+                short(&one.id),
+                one.address.clone(),
+                labels.collect::<Vec<_>>().join(" "),
+                does.to_owned(),
+                grouped(one.partitions),
+                grouped(one.rows),
+                size(one.bytes),
+                one.queue.map_or_else(|| "-".to_owned(), |queue| size(queue.bytes)),
+                size(one.plugin_memory),
+            ]
         }),
     )
 }

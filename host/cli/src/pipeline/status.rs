@@ -42,6 +42,7 @@ pub(super) fn show(status: &Status, printer: &mut Printer) -> Result<()> {
         ("what to do", advice(status).unwrap_or_default()),
     ])?;
     let tables = [
+        (!status.members.is_empty()).then(|| parts::members(&status.members)),
         (!status.partitions.is_empty()).then(|| table(&status.partitions)),
         (!status.handlers.is_empty()).then(|| parts::handlers(&status.handlers)),
         (!status.plugin_use.is_empty()).then(|| parts::plugins(&status.plugin_use)),
@@ -94,7 +95,11 @@ fn table(partitions: &[PartitionStatus]) -> Table {
                 one.lag.map_or_else(|| UNKNOWN.to_owned(), grouped),
                 time(one.time_lag_ms),
                 one.newest_ms.map_or_else(|| UNKNOWN.to_owned(), local_time),
-                one.reader.map_or_else(|| "-".to_owned(), |reader| reader.to_string()),
+                match (&one.member, one.reader) {
+                    (Some(member), _) => short(member),
+                    (None, Some(reader)) => reader.to_string(),
+                    (None, None) => "-".to_owned(),
+                },
             ];
             several.then(|| one.producer.clone()).into_iter().chain(cells).collect()
         }),

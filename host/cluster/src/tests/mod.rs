@@ -1,5 +1,6 @@
 //! Stations that meet over loopback, and what they must not do.
 
+mod asking;
 mod attending;
 mod cuts;
 mod hostile;

@@ -37,6 +37,8 @@ impl Run<'_> {
                 }
                 Heard::Lane(LaneEvent::Failed(error)) => return Err(*error),
                 Heard::Written(written) => drop(self.take_written(*written)),
+                // It is being cut.
+                Heard::Full => {}
                 // What these lead to may cut a commit itself.
                 Heard::Lane(LaneEvent::Idle { .. } | LaneEvent::Ended(_)) => {
                     if let Some(spread) = &mut self.spread {
@@ -56,6 +58,7 @@ impl Run<'_> {
                 let took = self.take_written(*written);
                 self.step(Event::Took(took)).await
             }
+            Heard::Full => self.step(Event::MemoryHigh).await,
         }
     }
 

@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, watch};
 pub struct Member {
     /// Its name in the fleet, new with each start of the process.
     pub id: String,
+    /// Where others reach it.
+    pub address: String,
     /// What its operator says of it, for pipelines that are pinned.
     pub labels: BTreeMap<String, String>,
     /// It takes no new partitions, and gives back those that it has.

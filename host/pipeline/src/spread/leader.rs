@@ -21,6 +21,7 @@ use crate::{
     Error,
     build::Parts,
     decide::Thresholds,
+    figures::Figures,
     lane::{About, LaneEvent, Share},
 };
 
@@ -37,8 +38,10 @@ pub(crate) struct Spread {
     settled: bool,
     /// What has to be said of members that read them.
     labels: BTreeMap<String, String>,
-    /// How partitions stand, for whoever looks.
+    /// How partitions stand, and who does what, for whoever looks.
     standings: Standings,
+    figures: Figures,
+    leader: String,
     partitions: BTreeMap<PartitionId, Reading>,
     placed: BTreeMap<PartitionId, String>,
     job: Option<Running>,
@@ -82,6 +85,8 @@ pub(crate) enum Heard {
     Lane(LaneEvent),
     /// A run is in files.
     Written(Box<Written>),
+    /// A member has little memory left.
+    Full,
 }
 
 impl Spread {
@@ -95,6 +100,8 @@ impl Spread {
             settled,
             labels: parts.spec.cluster.labels.clone(),
             standings: parts.standings.clone(),
+            figures: parts.figures.clone(),
+            leader: leads.leader.id.clone(),
             partitions: BTreeMap::new(),
             placed: BTreeMap::new(),
             job: None,
@@ -156,6 +163,7 @@ impl Spread {
             let said = tokio::select! {
                 biased;
                 () = changed(&mut self.members) => {
+                    self.figures.shared().are(&self.members.borrow(), &self.leader, &self.placed);
                     self.stale = self.place() != self.placed;
                     continue;
                 }
@@ -226,6 +234,7 @@ impl Spread {
             return false;
         }
         self.placed = self.place();
+        self.figures.shared().are(&self.members.borrow(), &self.leader, &self.placed);
         if self.placed.is_empty() {
             let (pipeline, labels) = (&self.common.pipeline, &self.labels);
             tracing::warn!(
@@ -288,6 +297,9 @@ impl Spread {
         Ok(match word {
             Word::Took(took) => {
                 known(&self.partitions, took.partition)?;
+                if !took.partial {
+                    self.figures.shared().have_taken(&member, took.rows, took.bytes);
+                }
                 let rows = self.brings_rows();
                 let batches = if rows { unpack(body).map_err(|reason| gone(&member, reason))? } else { Vec::new() };
                 self.took(took, batches)
@@ -308,10 +320,12 @@ impl Spread {
                 }
                 Some(Heard::Lane(LaneEvent::Place(partition, position)))
             }
-            Word::Stand { partitions } => {
+            Word::Stand { partitions, done } => {
                 self.standings.heard(partitions);
+                self.figures.shared().have_done(&member, done);
                 None
             }
+            Word::Full => Some(Heard::Full),
             Word::Cut { columns, tables, started_ms } => {
                 running.left.remove(&task);
                 running.tables.extend(tables);

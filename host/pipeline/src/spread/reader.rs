@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use spout_consumer::RepoConsumer;
 use spout_data::{Marker, PartitionId, Position};
 use spout_node::States;
-use spout_producer::{Elsewhere, Found, Producer};
+use spout_producer::{Found, Producer};
 use spout_repo::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::words::{Assigned, TaskHead};
+use super::words::{Assigned, TaskHead, Word};
 use crate::{
     Error,
     build::{Parts, Reading},
     columns::Columns,
     decide::Until,
     lane::{Lane, LaneEvent, Room, Shared, rooms},
+    members::Done,
     run::RunConfig,
     taking::Taking,
 };
@@ -28,6 +29,8 @@ pub(super) struct Reader {
     pub(super) columns: Columns,
     pub(super) taking: Taking,
     epoch: u64,
+    /// What the parts had done before the first task of its leader.
+    before: Done,
     producer: Box<dyn Producer>,
     lanes: BTreeMap<PartitionId, Lane>,
     events: mpsc::UnboundedReceiver<LaneEvent>,
@@ -44,7 +47,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Opens the lanes of `parts` for a task; their partitions are still to be added.
-    pub(super) async fn open(parts: &Parts, store: &Store, task: &TaskHead) -> Result<Self, Error> {
+    pub(super) async fn open(parts: &Parts, store: &Store, task: &TaskHead, before: Done) -> Result<Self, Error> {
         let stop = CancellationToken::new();
         let config = RunConfig {
             until: Until::Stopped,
@@ -71,11 +74,13 @@ impl Reader {
         let shared = Shared { standings: parts.standings.clone(), ..shared };
         let lost = || Error::Task { pipeline: parts.name.clone() };
         let room = rooms(&indices).into_values().next().ok_or_else(lost)?;
+        parts.figures.fetches_into(std::iter::once(&room));
         let taking = Taking::new(&parts, RepoConsumer::new(repo, parts.target(), names, task.before_ms));
         Ok(Self {
             columns,
             taking,
             epoch: task.epoch,
+            before,
             producer,
             lanes: BTreeMap::new(),
             events,
@@ -142,9 +147,10 @@ impl Reader {
         }
     }
 
-    /// How its partitions stand.
-    pub(super) fn stand(&self) -> Vec<Elsewhere> {
-        self.shared.standings.told()
+    /// How its partitions stand, and what was done.
+    pub(super) fn stand(&self) -> Word {
+        let done = self.parts.figures.done_here().since(&self.before);
+        Word::Stand { partitions: self.shared.standings.told(), done }
     }
 
     /// Notes that a partition goes on at `position`.

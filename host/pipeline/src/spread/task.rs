@@ -8,7 +8,7 @@ use spout_base::error::{Coded as _, chain};
 use spout_data::Batch;
 use tokio::{
     sync::{Mutex, mpsc},
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Error,
     lane::{LaneEvent, Slice},
+    memory::resident,
     run::size,
     taking::Taken,
 };
@@ -87,7 +88,7 @@ impl Doing<'_> {
         reader.begin(&self.task).await?;
         reader.taking.repo.after(self.task.before_ms);
         let (mut rows, mut bytes) = (0, 0);
-        let mut stand = interval(STAND);
+        let mut stand = interval_at(Instant::now() + STAND, STAND);
         stand.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let full = rows >= self.task.rows || bytes >= self.task.bytes;
@@ -99,7 +100,10 @@ impl Doing<'_> {
                     None => return Err(Over::Unheard),
                 },
                 _ = stand.tick() => {
-                    self.say(&Word::Stand { partitions: reader.stand() }, &[]).await?;
+                    self.say(&reader.stand(), &[]).await?;
+                    if self.worker.memory_high.is_some_and(|high| resident().is_some_and(|now| now > high)) {
+                        self.say(&Word::Full, &[]).await?;
+                    }
                     continue;
                 }
                 event = reader.next(full) => event?,
@@ -107,6 +111,7 @@ impl Doing<'_> {
             let (more_rows, more_bytes) = self.take(reader, event).await?;
             (rows, bytes) = (rows + more_rows, bytes + more_bytes);
         }
+        self.say(&reader.stand(), &[]).await?;
         let columns = reader.columns.stored().await;
         let tables = reader.parts.tables.cut().await;
         let taken = reader.taking.cut();

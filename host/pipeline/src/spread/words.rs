@@ -9,7 +9,7 @@ use spout_data::{Counts, PartitionId, Passing, Position, Upstream};
 use spout_producer::{Elsewhere, Found};
 use spout_repo::Prepared;
 
-use super::super::totals::Reason;
+use super::super::{members::Done, totals::Reason};
 
 /// Version of these words. A worker does no task of another version.
 pub(super) const VERSION: u32 = 1;
@@ -88,8 +88,10 @@ pub(super) enum Word {
     Ended { partition: PartitionId },
     /// The source's own place is another one, at the same offset.
     Place { partition: PartitionId, position: Position },
-    /// How its partitions stand, now and then.
-    Stand { partitions: Vec<Elsewhere> },
+    /// How its partitions stand and what was done since its leader's first task, now and then and at the cut.
+    Stand { partitions: Vec<Elsewhere>, done: Done },
+    /// Its process has little memory left: the commit is to be cut soon.
+    Full,
     /// What was taken until now is all of this job.
     Cut {
         /// What is to be stored of the columns, by key.

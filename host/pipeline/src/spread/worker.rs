@@ -27,7 +27,7 @@ use super::{
     task::Doing,
     words::{TaskHead, VERSION, unframe},
 };
-use crate::build::Parts;
+use crate::{build::Parts, members::Done};
 
 /// How long the lanes of a pipeline stay open that has no task.
 const LINGER: Duration = Duration::from_secs(10);
@@ -50,6 +50,8 @@ pub trait Builds: fmt::Debug + Send + Sync {
 pub struct Worker {
     store: Store,
     builds: Arc<dyn Builds>,
+    /// Resident bytes above which commits are to be cut early.
+    pub(super) memory_high: Option<u64>,
     pipelines: Arc<StdMutex<BTreeMap<String, Arc<Mutex<Slot>>>>>,
 }
 
@@ -58,6 +60,8 @@ pub struct Worker {
 pub(super) struct Slot {
     /// The highest epoch that it was given a task of.
     epoch: u64,
+    /// What its parts had done before the first task of that.
+    before: Done,
     parts: Option<Parts>,
     pub(super) reader: Option<Reader>,
     /// How many tasks it has had.
@@ -65,10 +69,11 @@ pub(super) struct Slot {
 }
 
 impl Worker {
-    /// Does tasks of pipelines that commit to `store`.
+    /// Does tasks of pipelines that commit to `store`, and asks for an early cut where this process has more resident bytes than
+    /// `memory_high`.
     #[must_use]
-    pub fn new(store: &Store, builds: Arc<dyn Builds>) -> Self {
-        Self { store: store.clone(), builds, pipelines: Arc::default() }
+    pub fn new(store: &Store, builds: Arc<dyn Builds>, memory_high: Option<u64>) -> Self {
+        Self { store: store.clone(), builds, memory_high, pipelines: Arc::default() }
     }
 
     fn slot(&self, pipeline: &str) -> Arc<Mutex<Slot>> {
@@ -89,7 +94,10 @@ impl Worker {
                 task.epoch, slot.epoch
             ));
         }
-        slot.epoch = task.epoch;
+        if slot.epoch < task.epoch {
+            slot.epoch = task.epoch;
+            slot.before = slot.parts.as_ref().map(|parts| parts.figures.done_here()).unwrap_or_default();
+        }
         slot.tasks += 1;
         let same = |parts: &Parts| parts.digest == task.spec_digest && parts.digests == task.plugins;
         if !slot.parts.as_ref().is_some_and(same) {
@@ -100,13 +108,13 @@ impl Worker {
                     "what was built is not what the leader runs: other plugins, or another version of spout".into()
                 );
             }
-            slot.parts = Some(parts);
+            (slot.parts, slot.before) = (Some(parts), Done::default());
         }
         if !slot.reader.as_ref().is_some_and(|reader| reader.goes_on_with(task)) {
             // What the old lanes have fetched ahead is not what comes next.
             slot.reader = None;
             let Some(parts) = &slot.parts else { return Err("a bug: its parts are gone".into()) };
-            let reader = Reader::open(parts, &self.store, task).await;
+            let reader = Reader::open(parts, &self.store, task, slot.before.clone()).await;
             slot.reader = Some(reader.map_err(|error| spout_base::error::chain(&error))?);
         }
         Ok(slot)

@@ -28,7 +28,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
 }
 
 async fn metrics(State(service): State<Arc<Service>>, caller: Caller) -> Answer<Response> {
-    let all = service.board.statuses().all();
+    let all = service.board.statuses().of_this_process();
     let seen: Vec<Status> = all.into_values().filter(|status| caller.sees(&status.name)).collect();
     Ok(([(CONTENT_TYPE, HeaderValue::from_static(TEXT))], text(&seen)).into_response())
 }
@@ -69,7 +69,7 @@ impl Board {
     #[must_use]
     pub fn figures(&self) -> figures::Families {
         let mut families = Families::default();
-        self.statuses().all().values().for_each(|status| of_status(status, &mut families));
+        self.statuses().of_this_process().values().for_each(|status| of_status(status, &mut families));
         families.0
     }
 }

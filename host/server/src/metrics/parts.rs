@@ -1,7 +1,7 @@
 //! What the parts of a pipeline have done: its handlers, its plugins, its queue, its commits.
 
 use serde_json::Value;
-use spout_api::{HandlerStatus, PluginUse, Status};
+use spout_api::{HandlerStatus, MemberStatus, PluginUse, Status};
 
 use super::{Families, Family};
 
@@ -15,6 +15,9 @@ pub(super) fn of_parts(status: &Status, families: &mut Families) {
     }
     for (name, used) in &status.plugin_use {
         of_plugin(&[pipeline, ("plugin", name)], used, families);
+    }
+    for member in &status.members {
+        of_member(&[pipeline, ("process", &member.address)], member, families);
     }
     if let Some(queue) = status.queue {
         let said: [(Family<'_>, u64); 2] = [
@@ -63,6 +66,18 @@ fn of_plugin(labels: &[(&str, &str)], used: &PluginUse, families: &mut Families)
         (("spout_plugin_traps_total", "counter", "Instances of a plugin that were lost."), used.traps.into()),
     ];
     said.into_iter().for_each(|(family, value)| families.add(family, labels, &value));
+}
+
+fn of_member(labels: &[(&str, &str)], member: &MemberStatus, families: &mut Families) {
+    let said: [(Family<'_>, u64); 3] = [
+        (("spout_member_partitions", "gauge", "Partitions that a process of a cluster reads."), member.partitions),
+        (
+            ("spout_member_rows_total", "counter", "Rows that a process of a cluster has taken for commits."),
+            member.rows,
+        ),
+        (("spout_member_bytes_total", "counter", "Bytes of rows that it has taken for commits."), member.bytes),
+    ];
+    said.into_iter().for_each(|(family, value)| families.add(family, labels, &value.into()));
 }
 
 fn seconds(ms: f64) -> Value {

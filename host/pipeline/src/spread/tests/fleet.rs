@@ -70,7 +70,7 @@ impl LocalFleet {
 
     fn add(&self, builds: Arc<dyn Builds>, labels: &[(&str, &str)]) -> String {
         let id = format!("m{:03}", self.named.fetch_add(1, Ordering::Relaxed));
-        let worker = Worker::new(&self.store, builds);
+        let worker = Worker::new(&self.store, builds, None);
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         self.all.lock().unwrap().insert(id.clone(), There { worker, labels, dead: CancellationToken::new() });
         self.tell();
@@ -92,7 +92,7 @@ impl LocalFleet {
 
     fn tell(&self) {
         let all = self.all.lock().unwrap().clone();
-        let member = |(id, there): (String, There)| Member { id, labels: there.labels, leaves: false };
+        let member = |(id, there): (String, There)| Member { id, labels: there.labels, ..Member::default() };
         let members = all.into_iter().map(member).collect();
         self.there.send_replace(members);
     }

@@ -269,6 +269,31 @@ async fn handlers_with_state_make_the_same_of_rows_that_come_from_members() {
     assert!(several.number > 3);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_members_have_done_is_told_by_the_leader() {
+    let place = Place::new();
+    let fleet = LocalFleet::new(place.store().await);
+    let leader = fleet.join();
+    fleet.join_with(&[("zone", "a")]);
+    let of_text = parts(&windows(20_000, 0, "rows: 3000, time: 1h")).await;
+    let leads = Leader { id: leader.clone(), address: "127.0.0.1:1".into() };
+    let leads = Some(Leading::new(Arc::new(fleet.clone()), leads, u64::MAX));
+    let options = RunOptions { until: Until::Ended, leads, ..RunOptions::default() };
+    let (mut host, _told) = Host::start(vec![of_text.clone()], &place.store().await, &options);
+    let failure = host.failure().await;
+    assert!(failure.is_none(), "{failure:?}");
+    let done = of_text.figures().done();
+    let [bids, columns, window, one] = done.handlers.as_slice() else { panic!("{done:?}") };
+    assert_eq!((bids.rows_in, bids.rows_out), (20_000, columns.rows_in), "the members have run them");
+    assert_eq!((columns.rows_out, window.rows_out), (window.rows_in, one.rows_in), "the leader has run the others");
+    assert!(done.plugins["nexmark"].calls > 0, "{done:?}");
+    let members = of_text.figures().members();
+    assert_eq!(members.iter().map(|one| one.leads).collect::<Vec<_>>(), [true, false]);
+    let taken = members.iter().map(|one| one.rows).sum::<u64>();
+    assert_eq!(taken, columns.rows_out, "rows that came to the leader");
+    assert_eq!(members[1].member.labels["zone"], "a");
+}
+
 /// Kills a member every few milliseconds, and lets another come, until `over`.
 async fn trouble(fleet: LocalFleet, over: tokio::sync::oneshot::Receiver<()>, seed: u64) -> u32 {
     let mut random = StdRng::seed_from_u64(seed);

@@ -12,6 +12,7 @@ export interface Partition {
   newest_ms?: number;
   time_lag_ms?: number;
   reader?: number;
+  member?: string;
   error?: string;
   code?: string;
   retry_at_ms?: number;
@@ -52,6 +53,19 @@ export interface PluginUse {
   traps?: number;
 }
 
+export interface Member {
+  id: string;
+  address: string;
+  labels?: Record<string, string>;
+  leads: boolean;
+  leaves?: boolean;
+  partitions: number;
+  rows: number;
+  bytes: number;
+  plugin_memory: number;
+  queue?: { bytes: number; capacity: number };
+}
+
 export interface Status {
   name: string;
   state: string;
@@ -69,6 +83,7 @@ export interface Status {
   metrics?: Record<string, unknown>;
   lag: number | null;
   time_lag_ms: number | null;
+  members?: Member[];
   readers: number;
   partition_count: number;
   partitions?: Partition[];
