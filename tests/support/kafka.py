@@ -113,6 +113,7 @@ def tagged(topic):
 def committed(topic, partitions, group):
     client = Consumer({"bootstrap.servers": SERVER, "group.id": group})
     answer = client.committed([TopicPartition(topic, n) for n in range(partitions)], timeout=10)
+    client.close()
     return [one.offset for one in answer]
 
 

@@ -5,7 +5,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
@@ -42,6 +42,7 @@ const ASKS: &str = include_str!("sasl.py");
 pub struct Tansu {
     broker: Child,
     client: Client,
+    python: PathBuf,
     port: u16,
     start: Start,
     /// What stands before the broker.
@@ -85,7 +86,15 @@ impl Tansu {
     /// # Errors
     /// If it does not start.
     pub fn start() -> Result<Option<Self>> {
-        Self::with("memory://tansu/", Vec::new(), |_, proxy| format!("tcp://127.0.0.1:{proxy}"))
+        Self::with("memory://tansu/", Vec::new(), |_, proxy| Ok(format!("127.0.0.1:{proxy}")))
+    }
+
+    /// As [`Tansu::start`], and clients that know the broker reach it at the address to which `lead` leads its port.
+    ///
+    /// # Errors
+    /// As there, and those of `lead`.
+    pub fn led(lead: impl Fn(u16) -> Result<SocketAddr>) -> Result<Option<Self>> {
+        Self::with("memory://tansu/", Vec::new(), |broker, _| lead(broker).map(|address| address.to_string()))
     }
 
     /// As [`Tansu::start`], and clients that know the broker reach it without the relay.
@@ -93,7 +102,7 @@ impl Tansu {
     /// # Errors
     /// As there.
     pub fn direct() -> Result<Option<Self>> {
-        Self::with("memory://tansu/", Vec::new(), |broker, _| format!("tcp://127.0.0.1:{broker}"))
+        Self::with("memory://tansu/", Vec::new(), |broker, _| Ok(format!("127.0.0.1:{broker}")))
     }
 
     /// As [`Tansu::start`], and whoever is no librdkafka reaches it by way of the daemon, which asks for this user and password.
@@ -103,7 +112,7 @@ impl Tansu {
     pub fn asking(user: &'static str, password: &'static str) -> Result<Option<(Self, Daemon)>> {
         let Some(python) = venv::python(&SCRAM)? else { return Ok(None) };
         let port = free_port()?;
-        let Some(tansu) = Self::with("memory://tansu/", Vec::new(), |_, _| format!("tcp://127.0.0.1:{port}"))? else {
+        let Some(tansu) = Self::with("memory://tansu/", Vec::new(), |_, _| Ok(format!("127.0.0.1:{port}")))? else {
             return Ok(None);
         };
         let broker = tansu.port;
@@ -120,13 +129,13 @@ impl Tansu {
     /// # Errors
     /// As there.
     pub fn kept(moto: &Moto) -> Result<Option<Self>> {
-        Self::with("s3://tansu/", moto.environment().into(), |_, proxy| format!("tcp://127.0.0.1:{proxy}"))
+        Self::with("s3://tansu/", moto.environment().into(), |_, proxy| Ok(format!("127.0.0.1:{proxy}")))
     }
 
     fn with(
         storage: &str,
         environment: Vec<(&'static str, String)>,
-        url: impl Fn(u16, u16) -> String,
+        address: impl Fn(u16, u16) -> Result<String>,
     ) -> Result<Option<Self>> {
         let Some(python) = venv::python(&PACKAGES)? else { return Ok(None) };
         let mut start =
@@ -135,10 +144,10 @@ impl Tansu {
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
             let proxy = Relay::start(port)?;
-            start.advertised = url(port, proxy.port());
+            start.advertised = format!("tcp://{}", address(port, proxy.port())?);
             if let Some(broker) = start.at(port, &[])? {
                 let client = Client::start(&python, &proxy.address())?;
-                return Ok(Some(Self { broker, client, port, start, proxy }));
+                return Ok(Some(Self { broker, client, python, port, start, proxy }));
             }
         }
         bail!("tansu did not start")
@@ -160,6 +169,12 @@ impl Tansu {
         self.broker.wait().map(drop).context("the broker")
     }
 
+    /// Where it says that it is.
+    #[must_use]
+    pub fn advertised(&self) -> &str {
+        self.start.advertised.trim_start_matches("tcp://")
+    }
+
     /// Says that it is at this address, from its next start on.
     pub fn advertise(&mut self, address: &str) {
         self.start.advertised = format!("tcp://{address}");
@@ -172,6 +187,14 @@ impl Tansu {
     pub fn again(&mut self, more: &[&str]) -> Result<()> {
         self.broker = self.start.at(self.port, more)?.context("tansu did not start again")?;
         Ok(())
+    }
+
+    /// Another client, for another thread.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn client(&self) -> Result<Client> {
+        Client::start(&self.python, &self.proxy.address())
     }
 
     /// Has the client do what `kafka.py` calls by this name.

@@ -110,6 +110,11 @@ impl Fleet {
         self.workers.len()
     }
 
+    /// Where every host reaches what is at `address`, over cables to `place`.
+    pub(super) fn lead(&self, place: &str, address: SocketAddr) -> Result<SocketAddr> {
+        Ok(self.cables.lead(self.hosts.hub(), place, address)?)
+    }
+
     /// The worker that others reach at this address.
     pub(super) fn at(&self, address: &str) -> Result<usize> {
         let found = self.workers.iter().position(|worker| worker.advertised.to_string() == address);

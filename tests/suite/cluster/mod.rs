@@ -1,6 +1,8 @@
 //! Several processes share a pipeline, and whatever happens to them, every version of its repo has each message once.
 
+mod beside;
 mod fleet;
+mod kafka;
 mod oracle;
 mod seen;
 mod storm;
@@ -53,6 +55,11 @@ node:
 fn length() -> Duration {
     let kills = std::env::var_os("SPOUT_KILLS").map(|_| spout_tests::kills());
     Duration::from_secs(kills.map_or(15, |kills| u64::from(kills).max(200)))
+}
+
+/// How many kills a test makes whose source is not a generator: `few` in CI, as many as it says in `just soak`.
+fn kills(few: u32) -> u32 {
+    std::env::var_os("SPOUT_KILLS").map_or(few, |_| spout_tests::kills())
 }
 
 /// The same on one host that nobody troubles.

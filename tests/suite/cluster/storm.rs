@@ -74,15 +74,7 @@ pub(super) fn storm(fleet: &mut Fleet, dice: &mut StdRng, troubles: &[Trouble], 
 
 fn happen(fleet: &mut Fleet, dice: &mut StdRng, trouble: Trouble, whom: usize) -> Result<()> {
     match trouble {
-        Trouble::Kills => {
-            for _ in 0..5 {
-                let whom = dice.random_range(0..fleet.len());
-                last(dice.random_range(PACE / 2..PACE * 3 / 2));
-                fleet.kill(whom)?;
-                fleet.wake(whom)?;
-            }
-            return Ok(());
-        }
+        Trouble::Kills => return kills(fleet, dice, 5),
         Trouble::Pause => {
             fleet.signal(whom, "STOP")?;
             last(PAUSE);
@@ -103,6 +95,17 @@ fn happen(fleet: &mut Fleet, dice: &mut StdRng, trouble: Trouble, whom: usize) -
         }
     }
     last(dice.random_range(PAUSE / 2..PAUSE));
+    Ok(())
+}
+
+/// So many kills, by lot.
+pub(super) fn kills(fleet: &mut Fleet, dice: &mut StdRng, count: u32) -> Result<()> {
+    for _ in 0..count {
+        let whom = dice.random_range(0..fleet.len());
+        last(dice.random_range(PACE / 2..PACE * 3 / 2));
+        fleet.kill(whom)?;
+        fleet.wake(whom)?;
+    }
     Ok(())
 }
 

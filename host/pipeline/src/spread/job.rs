@@ -51,8 +51,14 @@ impl Running {
     /// Orders the cut, once.
     pub(super) fn cut(&mut self) {
         if !std::mem::replace(&mut self.ordered, true) {
-            let order = serde_json::to_vec(&Order::Cut).unwrap_or_default();
-            // Where it is gone, that shows in what it says.
+            self.order(&Order::Cut);
+        }
+    }
+
+    /// Gives an order to all of its tasks; those that have cut take none.
+    pub(super) fn order(&self, order: &Order) {
+        // It is of words and numbers; and where the job is gone, that shows in what it says.
+        if let Ok(order) = serde_json::to_vec(order) {
             drop(self.job.orders.send(order.into()));
         }
     }

@@ -15,7 +15,7 @@ use super::{
     batches::unpack,
     job::{Ended, Running, said},
     suits::{Leading, Unfit},
-    words::{Assigned, Mode, TaskHead, Took, VERSION, Word, frame, unframe},
+    words::{Assigned, Mode, Order, TaskHead, Took, VERSION, Word, frame, unframe},
 };
 use crate::{
     Error,
@@ -126,11 +126,17 @@ impl Spread {
 
     /// Everything before these positions is durable.
     pub(crate) fn committed<'a>(&mut self, positions: impl Iterator<Item = (&'a PartitionId, &'a Position)>) {
+        let mut durable = Vec::new();
         for (partition, position) in positions {
             if let Some(reading) = self.partitions.get_mut(partition) {
                 reading.durable = Some(position.clone());
                 reading.found.committed = Some(position.offset);
+                durable.push((*partition, position.clone()));
             }
+        }
+        // The next job may be long in coming: nothing has to come of the sources.
+        if let Some(running) = &self.job {
+            running.order(&Order::Durable(durable));
         }
     }
 

@@ -106,17 +106,24 @@ impl Reader {
     /// Begins a task: its new partitions are read too, and the source is told what is durable.
     pub(super) async fn begin(&mut self, task: &TaskHead) -> Result<(), Error> {
         self.whole = false;
+        self.durable(task.partitions.iter().filter_map(|one| Some((one.partition, one.durable.as_ref()?))));
         for assigned in &task.partitions {
-            if let Some(durable) = &assigned.durable
-                && let Some(lane) = self.lanes.get(&self.producer.lane(assigned.partition))
-            {
-                lane.committed(assigned.partition, durable);
-            }
             if !self.at.contains_key(&assigned.partition) {
                 self.add(assigned.into()).await?;
             }
         }
         Ok(())
+    }
+
+    /// Sources are told, between two fetches, that everything before these positions is durable; of partitions that are read here.
+    pub(super) fn durable<'a>(&self, positions: impl IntoIterator<Item = (PartitionId, &'a Position)>) {
+        for (partition, position) in positions {
+            if self.at.contains_key(&partition)
+                && let Some(lane) = self.lanes.get(&self.producer.lane(partition))
+            {
+                lane.committed(partition, position);
+            }
+        }
     }
 
     async fn add(&mut self, found: Found) -> Result<(), Error> {

@@ -14,7 +14,7 @@ use tokio::{
 use super::{
     batches::pack,
     reader::Reader,
-    words::{Files, Mode, TaskHead, Took, Word, frame},
+    words::{Files, Mode, Order, TaskHead, Took, Word, frame},
     worker::{Slot, Worker},
 };
 use crate::{
@@ -94,9 +94,13 @@ impl Doing<'_> {
             let full = rows >= self.task.rows || bytes >= self.task.bytes;
             let event = tokio::select! {
                 biased;
-                order = orders.next() => match order {
-                    // There is one order only.
-                    Some(_) => break,
+                order = orders.next() => match order.as_deref().map(serde_json::from_slice) {
+                    Some(Ok(Order::Cut)) => break,
+                    Some(Ok(Order::Durable(positions))) => {
+                        reader.durable(positions.iter().map(|(partition, position)| (*partition, position)));
+                        continue;
+                    }
+                    Some(Err(error)) => return Err(Over::Broken(format!("its leader gave no order: {error}"))),
                     None => return Err(Over::Unheard),
                 },
                 _ = stand.tick() => {

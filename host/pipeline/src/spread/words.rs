@@ -12,7 +12,7 @@ use spout_repo::Prepared;
 use super::super::{members::Done, totals::Reason};
 
 /// Version of these words. A worker does no task of another version.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// What a worker is to do until it is told to cut.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -169,11 +169,13 @@ macro_rules! same_kinds {
 same_kinds! { Spec Message Plugin Unavailable Conflict Fenced Corrupt Internal }
 
 /// What a leader orders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Order {
     /// Take no more, and say what there is.
     Cut,
+    /// Everything before these positions is durable, which sources are to be told: a commit was made while the task runs.
+    Durable(Vec<(PartitionId, Position)>),
 }
 
 /// A frame: the length of the head in four bytes, the head, and what belongs to it.
