@@ -18,6 +18,7 @@ use self::{patience::Patience, watchdog::Watchdog};
 pub mod bad_server;
 pub mod browser;
 pub mod cables;
+pub mod chart;
 pub mod daemon;
 pub mod debian;
 pub mod door;

@@ -66,7 +66,8 @@ pub enum Attended {
 /// Takes part in `fleet`, as leader or member, whichever the newest claim of `branch` makes it, until `stop`.
 ///
 /// # Errors
-/// If its leader refuses it for good, as another version or without the token; such a process must not replace the leader either.
+/// If its leader refuses it for good, without the token; such a process must not replace the leader either. One of another version waits
+/// until the leader is one of its own, or gone: that is how a fleet is changed to another version, process by process.
 pub async fn attend(
     station: &Station,
     fleet: &str,
@@ -214,13 +215,13 @@ impl Attending<'_> {
                 // Patience is over already; but a process that itself was stopped finds everybody silent, so ask once more.
                 Ok(Followed::Silent { .. }) => until = clock::now(),
                 Ok(Followed::Expelled { .. }) => until = clock::now() + patience,
-                Err(error) if error.kind() == Kind::Spec => return Err(error),
                 // A leader that refuses is there, and nobody replaces it. What is wrong may pass, or it may be fenced.
-                Err(error @ Error::Refused { leads: true, .. }) => {
+                Err(error @ (Error::Version { .. } | Error::Refused { leads: true, .. })) => {
                     tracing::warn!(fleet = self.fleet, "{}", chain(&error));
                     self.rest().await;
                     return Ok(Outcome::Again);
                 }
+                Err(error) if error.kind() == Kind::Spec => return Err(error),
                 Err(error) => {
                     tracing::debug!(fleet = self.fleet, "{}", chain(&error));
                     if clock::now() >= until {

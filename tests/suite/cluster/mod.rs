@@ -2,6 +2,7 @@
 
 mod beside;
 mod fleet;
+mod helm;
 mod kafka;
 mod oracle;
 mod seen;

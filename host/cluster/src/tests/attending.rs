@@ -65,7 +65,8 @@ struct Process {
     own: String,
     station: Station,
     did: mpsc::UnboundedSender<String>,
-    refused: bool,
+    /// What leaders say to it that take it in under no circumstances.
+    refused: Option<fn(String) -> Error>,
 }
 
 #[async_trait]
@@ -83,12 +84,13 @@ impl Posts for Process {
     }
 
     async fn follow(&self, leader: &str, fleet: &str, leave: &CancellationToken) -> Result<Followed, Error> {
-        if self.refused {
-            return Err(Error::Stranger { leader: leader.to_owned() });
-        }
         if !self.world.answers(leader) {
             tokio::task::yield_now().await;
             return Err(Error::Unreachable { leader: format!("{leader} {fleet}"), why: "silent".to_owned() });
+        }
+        if let Some(refused) = self.refused {
+            self.did.send(format!("{} is refused by {leader}", self.own)).unwrap();
+            return Err(refused(leader.to_owned()));
         }
         self.did.send(format!("{} follows {leader}", self.own)).unwrap();
         tokio::select! {
@@ -133,7 +135,7 @@ impl Attendance {
         Self { world: Arc::default(), did, teller, stop: CancellationToken::new() }
     }
 
-    async fn process(&self, own: &str, refused: bool) -> JoinHandle<Result<Attended, Error>> {
+    async fn process(&self, own: &str, refused: Option<fn(String) -> Error>) -> JoinHandle<Result<Attended, Error>> {
         let station = Station::open(settings(), Arc::new(Doing::default())).await.unwrap();
         let did = self.teller.clone();
         let process = Arc::new(Process { world: Arc::clone(&self.world), own: own.to_owned(), station, did, refused });
@@ -154,9 +156,9 @@ impl Attendance {
 #[tokio::test]
 async fn the_first_leads_and_the_second_follows_and_replaces_it() {
     let mut all = Attendance::new();
-    let first = all.process("a", false).await;
+    let first = all.process("a", None).await;
     assert_eq!(all.next().await, "a leads");
-    let second = all.process("b", false).await;
+    let second = all.process("b", None).await;
     assert_eq!(all.next().await, "b follows a");
     // Killed: it answers nobody and its claim stays.
     first.abort();
@@ -170,9 +172,9 @@ async fn the_first_leads_and_the_second_follows_and_replaces_it() {
 #[tokio::test]
 async fn a_leader_that_comes_back_follows_the_new_one() {
     let mut all = Attendance::new();
-    let first = all.process("a", false).await;
+    let first = all.process("a", None).await;
     assert_eq!(all.next().await, "a leads");
-    let second = all.process("b", false).await;
+    let second = all.process("b", None).await;
     assert_eq!(all.next().await, "b follows a");
     // Paused: nobody hears of it, but it is still there, and wakes up to a newer claim.
     all.world.answer("a", false);
@@ -188,15 +190,15 @@ async fn a_leader_that_comes_back_follows_the_new_one() {
 #[tokio::test]
 async fn a_follower_that_was_paused_disturbs_nobody() {
     let mut all = Attendance::new();
-    let first = all.process("a", false).await;
+    let first = all.process("a", None).await;
     assert_eq!(all.next().await, "a leads");
-    let second = all.process("b", false).await;
+    let second = all.process("b", None).await;
     assert_eq!(all.next().await, "b follows a");
     // To it, its leader was silent; by the time it looks, the leader answers.
     all.world.answer("a", false);
     all.world.answer("a", true);
     // Whether it noticed at all or not: another process that is there now still finds the first one leading.
-    let third = all.process("c", false).await;
+    let third = all.process("c", None).await;
     let mut next = all.next().await;
     if next == "b follows a" {
         next = all.next().await;
@@ -213,7 +215,7 @@ async fn a_follower_that_was_paused_disturbs_nobody() {
 async fn a_process_that_is_started_again_leads_at_once() {
     let mut all = Attendance::new();
     for _ in 0..3 {
-        let process = all.process("a", false).await;
+        let process = all.process("a", None).await;
         assert_eq!(all.next().await, "a leads");
         process.abort();
         all.world.answer("a", false);
@@ -224,9 +226,9 @@ async fn a_process_that_is_started_again_leads_at_once() {
 #[tokio::test]
 async fn a_leader_that_was_replaced_already_is_not_replaced_again() {
     let mut all = Attendance::new();
-    let first = all.process("a", false).await;
+    let first = all.process("a", None).await;
     assert_eq!(all.next().await, "a leads");
-    let second = all.process("b", false).await;
+    let second = all.process("b", None).await;
     assert_eq!(all.next().await, "b follows a");
     // With the claim of another process the first one is fenced, and answers nobody.
     all.world.answer("x", true);
@@ -243,9 +245,9 @@ async fn a_leader_that_was_replaced_already_is_not_replaced_again() {
 #[tokio::test]
 async fn who_is_refused_for_good_replaces_nobody() {
     let mut all = Attendance::new();
-    let first = all.process("a", false).await;
+    let first = all.process("a", None).await;
     assert_eq!(all.next().await, "a leads");
-    let second = all.process("b", true).await;
+    let second = all.process("b", Some(|leader| Error::Stranger { leader })).await;
     assert!(matches!(soon(second).await.unwrap(), Err(Error::Stranger { .. })));
     assert_eq!(*all.world.claims.lock().unwrap(), ["a"]);
     all.stop.cancel();
@@ -253,13 +255,38 @@ async fn who_is_refused_for_good_replaces_nobody() {
 }
 
 #[tokio::test]
+async fn one_of_another_version_waits_until_the_leader_is_gone() {
+    let mut all = Attendance::new();
+    let first = all.process("a", None).await;
+    assert_eq!(all.next().await, "a leads");
+    let version =
+        |leader| Error::Version { leader, version: "2".to_owned(), why: "the fleet has version 1".to_owned() };
+    let second = all.process("b", Some(version)).await;
+    for _ in 0..2 {
+        assert_eq!(all.next().await, "b is refused by a");
+    }
+    assert_eq!(*all.world.claims.lock().unwrap(), ["a"]);
+    first.abort();
+    all.world.answer("a", false);
+    loop {
+        let did = all.next().await;
+        if did != "b is refused by a" {
+            assert_eq!(did, "b leads");
+            break;
+        }
+    }
+    all.stop.cancel();
+    soon(second).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn of_many_that_see_a_leader_fall_silent_one_replaces_it() {
     let mut all = Attendance::new();
-    let first = all.process("a", false).await;
+    let first = all.process("a", None).await;
     assert_eq!(all.next().await, "a leads");
     let mut others = Vec::new();
     for own in ["b", "c", "d"] {
-        others.push(all.process(own, false).await);
+        others.push(all.process(own, None).await);
         assert_eq!(all.next().await, format!("{own} follows a"));
     }
     first.abort();
