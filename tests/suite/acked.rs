@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     net::{TcpListener, TcpStream},
+    ops::RangeInclusive,
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -159,18 +160,23 @@ fn each_once(site: &Site, count: u64) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn killed_anywhere_each_message_of_a_queue_is_there_once_and_the_queue_is_empty() -> Result<()> {
+/// Runs that are killed, each with as many readers as the dice say, empty a queue: each message is there once.
+fn killed_anywhere(readers: RangeInclusive<u32>) -> Result<()> {
     let seed = std::env::var("SPOUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("seed {seed}; SPOUT_SEED={seed} repeats it");
     let (mut dice, site) = (StdRng::seed_from_u64(seed), site()?);
     let messages = 20_000;
     let queue = Queue::with(messages);
+    let address = queue.serve()?;
     let dedupe = "fetch: {messages: 500}, dedupe: {window: 500, unacknowledged: 3000}";
-    site.write("spec.yaml", spec(&queue.serve()?, dedupe, "rows: 1000, time: 100ms"))?;
+    let written = |dice: &mut StdRng| {
+        let readers = dice.random_range(readers.clone());
+        site.write("spec.yaml", spec(&address, &format!("readers: {readers}, {dedupe}"), "rows: 1000, time: 100ms"))
+    };
     let run = ["run", "spec.yaml", "--until", "idle"];
     let mut kills = 0;
     while kills < 10 {
+        written(&mut dice)?;
         // It dies after it was handed so many more, or acknowledged so many.
         let more = dice.random_range(1..1500);
         let (delivered, acknowledged) = queue.change(|state| (state.delivered + more, state.acknowledged + more));
@@ -185,6 +191,7 @@ fn killed_anywhere_each_message_of_a_queue_is_there_once_and_the_queue_is_empty(
         ensure!(died, "after {kills} kills it ended by itself, or did nothing");
         kills += 1;
     }
+    written(&mut dice)?;
     site.ok(&run)?;
     each_once(&site, messages)?;
     let left = queue.change(|state| (state.waiting.len(), state.out.len(), state.acknowledged, state.delivered));
@@ -192,6 +199,47 @@ fn killed_anywhere_each_message_of_a_queue_is_there_once_and_the_queue_is_empty(
     ensure!((left.0, left.1, left.2) == (0, 0, messages), "{left:?}");
     ensure!(left.3 > messages, "nothing was handed out again: the test proves nothing");
     site.ok(&["fsck"]).map(drop)
+}
+
+#[test]
+fn killed_anywhere_each_message_of_a_queue_is_there_once_and_the_queue_is_empty() -> Result<()> {
+    killed_anywhere(1..=1)
+}
+
+#[test]
+fn killed_anywhere_readers_that_come_and_go_share_a_queue_and_each_message_is_there_once() -> Result<()> {
+    killed_anywhere(1..=3)
+}
+
+#[test]
+fn a_message_that_a_queue_gives_to_two_readers_is_there_once() -> Result<()> {
+    let site = site()?;
+    let queue = Queue::with(3_000);
+    let (stream, flush) = ("readers: 2, fetch: {messages: 50}", "rows: 1000000, time: 1h");
+    let good = spec(&queue.serve()?, stream, flush);
+    site.write("spec.yaml", &good)?;
+    // Nothing is committed, and the queue hands out again to others what it has handed out.
+    queue.change(|state| state.most = Some(800));
+    let mut running = site.start(&["run", "spec.yaml"])?;
+    ensure!(queue.wait(|| false, |state| state.out.len() == 800), "{:?}", queue.change(|state| state.out.len()));
+    queue.change(|state| {
+        let given: Vec<u64> = std::mem::take(&mut state.out).into_values().collect();
+        given.into_iter().rev().for_each(|message| state.waiting.push_front(message));
+    });
+    let again = running.wait_for("retrying")?.context("it ended")?;
+    ensure!(again["code"] == "E0982", "{again}");
+    running.child.kill()?;
+    running.end()?;
+    queue.change(|state| state.most = None);
+    site.write("spec.yaml", good.replace("time: 1h", "time: 50ms"))?;
+    site.ok(&["run", "spec.yaml", "--until", "idle"])?;
+    each_once(&site, 3_000)?;
+    let left = queue.change(|state| (state.waiting.len(), state.out.len(), state.acknowledged));
+    ensure!(left == (0, 0, 3_000), "{left:?}");
+    // One process has two readers, and each has some of it.
+    let commits = format!("{:?}", site.json(&["list", "commit", "orders"])?);
+    ensure!(!commits.contains("dedupe"), "what two readers had was committed: {commits}");
+    Ok(())
 }
 
 #[test]

@@ -19,7 +19,7 @@ use spout_tests::{
 
 use crate::endure::{self, message};
 
-fn server(site: &Site) -> Result<Option<Daemon>> {
+pub(crate) fn server(site: &Site) -> Result<Option<Daemon>> {
     server_with(site, &[])
 }
 
@@ -36,13 +36,13 @@ fn server_with(site: &Site, more: &[&str]) -> Result<Option<Daemon>> {
 }
 
 /// A client of the server.
-struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     lines: BufReader<TcpStream>,
 }
 
 impl Client {
-    fn connect(address: &str) -> Result<Self> {
+    pub(crate) fn connect(address: &str) -> Result<Self> {
         Self::connect_as(address, "")
     }
 
@@ -86,12 +86,12 @@ impl Client {
         Ok(answer)
     }
 
-    fn create(&mut self, stream: &str) -> Result<()> {
+    pub(crate) fn create(&mut self, stream: &str) -> Result<()> {
         let config = json!({ "name": stream, "subjects": [format!("{stream}.>")], "storage": "file" });
         self.api(&format!("STREAM.CREATE.{stream}"), &config).map(drop)
     }
 
-    fn add(&mut self, subject: &str, from: u64, to: u64) -> Result<()> {
+    pub(crate) fn add(&mut self, subject: &str, from: u64, to: u64) -> Result<()> {
         let all: Vec<_> = (from..to).map(|n| (subject, message(n))).collect();
         self.ask(&all).map(drop)
     }
@@ -315,7 +315,7 @@ fn a_server_is_reached_by_tls_and_refused_where_it_cannot_prove_who_it_is() -> R
 const ACKED: &str = "    consumerType: acked\n    dedupe: {window: 5000}";
 
 /// How many messages consumer `c` of stream `S` was not given yet, and how many it has not acknowledged.
-fn standing(address: &str) -> Result<(u64, u64)> {
+pub(crate) fn standing(address: &str) -> Result<(u64, u64)> {
     let info = Client::connect(address)?.api("CONSUMER.INFO.S.c", &json!({}))?;
     let number = |name: &str| info.get(name).and_then(Value::as_u64).with_context(|| format!("{name} in {info}"));
     Ok((number("num_pending")?, number("num_ack_pending")?))

@@ -279,6 +279,24 @@ fn a_group_has_every_entry_once_and_nothing_is_left_over_kills_of_both() -> Resu
 }
 
 #[test]
+fn readers_of_a_group_are_consumers_with_names_of_their_own() -> Result<()> {
+    let site = Site::new()?;
+    let Some(server) = server(&site)? else { return Ok(()) };
+    let address = server.address();
+    add(&address, 0, 3000)?;
+    let stream = format!("{ACKED}\n    readers: 3");
+    let spec = spec(&address, "s", &stream, ", value: v, group: g, create: true, consumer: \"c-{reader}\"");
+    site.write("spec.yaml", spec.replace("timeout: 50ms", "timeout: 50ms, messages: 100"))?;
+    let checked = site.ok(&["check", "spec.yaml"])?;
+    ensure!(checked.contains("by 3 readers"), "{checked}");
+    endure::emptied(&site, || standing(&address).map(|(lag, pending)| lag + pending))?;
+    endure::each_once(&site, 3000)?;
+    let consumers = redis(&address, &[words(&["XINFO", "CONSUMERS", "s", "g"])])?.remove(0);
+    ensure!(["c-0", "c-1", "c-2"].iter().all(|name| consumers.contains(name)), "{consumers}");
+    Ok(())
+}
+
+#[test]
 fn what_consumers_did_not_acknowledge_is_read_again_or_taken_over() -> Result<()> {
     let site = Site::new()?;
     let Some(server) = server(&site)? else { return Ok(()) };

@@ -66,6 +66,18 @@ pub enum Error {
         /// How that was noticed.
         reason: String,
     },
+    /// Two readers of one stream were given the same message.
+    #[error(
+        "pipeline `{pipeline}`: its source gave a message to reader {reader} that reader {other} has and did not acknowledge yet; both begin again from the last commit. If that comes again, have the source wait longer for acknowledgments, or make commits shorter with `commit.flush.time`"
+    )]
+    Twice {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// Who was given it then.
+        reader: PartitionId,
+        /// Who had it.
+        other: PartitionId,
+    },
     /// A process that shares the work cannot go on with it.
     #[error("pipeline `{pipeline}` stopped at {member} of its cluster: {text} [{code}]")]
     Remote {
@@ -319,7 +331,7 @@ impl Coded for Error {
             Self::Consumer { source, .. } => source.kind(),
             Self::Repo { source, .. } => source.kind(),
             Self::Lost { .. } => Kind::Conflict,
-            Self::Member { .. } => Kind::Unavailable,
+            Self::Member { .. } | Self::Twice { .. } => Kind::Unavailable,
             Self::Remote { kind, .. } => *kind,
             Self::Message { .. } => Kind::Message,
             Self::Overdue { .. } => Kind::Plugin,
@@ -341,6 +353,7 @@ impl Coded for Error {
             Self::Lost { .. } => "E0702",
             Self::Member { .. } => "E0980",
             Self::Remote { .. } => "E0981",
+            Self::Twice { .. } => "E0982",
             Self::Message { .. } => "E0703",
             Self::Task { .. } | Self::Panicked { .. } => "E0704",
             Self::Types { .. } => "E0705",

@@ -197,7 +197,7 @@ async fn supervise(
             }
             Err(error) => error,
         };
-        if matches!(error, Error::Member { .. }) && totals.commits > committed {
+        if matches!(error, Error::Member { .. } | Error::Twice { .. }) && totals.commits > committed {
             // The work goes on, with whoever is there.
             (backoff, tries) = (Backoff::default(), 0);
         }

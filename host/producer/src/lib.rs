@@ -48,7 +48,7 @@ pub use self::{
     source::{Output, Peek, Source, SourceContext, SourcePlugin, SourceSpec, Upstream},
     sources::{
         ConsumerType, Cron, FetchSpec, InputSpec, LinkedPublisher, OnExit, OnFailedFile, PerFileError, PerFileSpec,
-        ProducerSpec, Start, StreamSpec, TransformSpec,
+        ProducerSpec, Readers, Start, StreamSpec, TransformSpec, Twice,
     },
     standings::{Elsewhere, Standing, Standings, Trouble},
 };

@@ -206,6 +206,13 @@ pub trait Producer: fmt::Debug + Send {
         PartitionId { number, ..partition }
     }
 
+    /// How many consumers share the stream that this partition is a consumer of, each message of which goes to one of them; none where
+    /// partitions are something else. The fetcher of a consumer is also told of the others, by [`Fetcher::committed`], and of where they are
+    /// before it fetches anything; [`Readers`](super::Readers) tells whether two of them have taken the same.
+    fn consumers(&self, _partition: PartitionId) -> Option<u32> {
+        None
+    }
+
     /// Fetches the messages of a partition that was returned, and of those that are added to the fetcher.
     fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher>;
 
@@ -241,7 +248,8 @@ pub trait Fetcher: fmt::Debug + Send {
     /// Trouble that does not pass.
     async fn fetch(&mut self, most: u32) -> Result<Fetched, Error>;
 
-    /// Notified between two fetches that everything before these positions is durable: a hint for sources that keep a position.
+    /// Notified between two fetches that everything before these positions is durable: a hint for sources that keep a position. Those of
+    /// others are among them where [`Producer::consumers`] says so.
     async fn committed(&mut self, _upto: &BTreeMap<PartitionId, Position>) {}
 
     /// Whether it is to be notified of the last commit too, whatever became of the fetch before.

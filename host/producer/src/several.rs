@@ -79,6 +79,10 @@ impl Producer for Producers {
         of(producer.lane(of(partition, 0)), partition.producer)
     }
 
+    fn consumers(&self, partition: PartitionId) -> Option<u32> {
+        self.all.get(&partition.producer)?.consumers(of(partition, 0))
+    }
+
     fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {
         let number = found.partition.producer;
         let found = Found { partition: of(found.partition, 0), ..found };

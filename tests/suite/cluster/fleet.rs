@@ -145,6 +145,11 @@ impl Fleet {
         Ok(())
     }
 
+    /// Kills all of them.
+    pub(super) fn kill_all(&mut self) -> Result<()> {
+        (0..self.len()).try_for_each(|number| self.kill(number))
+    }
+
     /// Sends a signal by name, as `kill` does: `STOP` and `CONT`.
     pub(super) fn signal(&self, number: usize, name: &str) -> Result<()> {
         let worker = self.workers.get(number).context("no such worker")?;

@@ -5,6 +5,7 @@ mod fleet;
 mod helm;
 mod kafka;
 mod oracle;
+mod readers;
 mod seen;
 mod storm;
 mod takeover;

@@ -85,7 +85,10 @@ impl Run<'_> {
             spread.committed(durable.positions.iter());
         }
         for (partition, position) in &durable.positions {
-            if let Some(lane) = self.lanes.get(&self.producer.lane(*partition)) {
+            if self.producer.consumers(*partition).is_some() {
+                let consumers = self.lanes.iter().filter(|(lane, _)| lane.producer == partition.producer);
+                consumers.for_each(|(_, lane)| lane.committed(*partition, position));
+            } else if let Some(lane) = self.lanes.get(&self.producer.lane(*partition)) {
                 lane.committed(*partition, position);
             }
         }

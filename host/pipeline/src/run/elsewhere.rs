@@ -2,11 +2,15 @@
 
 use std::sync::atomic::Ordering;
 
+use spout_base::error::chain;
+use tokio::time::timeout;
+
 use super::Run;
 use crate::{
     Error,
     decide::{Event, Took},
     lane::LaneEvent,
+    overdue::GRACE,
     spread::{Ended, Heard, Spread, Written},
 };
 
@@ -36,7 +40,7 @@ impl Run<'_> {
                     self.offsets.move_on(partition, position, false, None);
                 }
                 Heard::Lane(LaneEvent::Failed(error)) => return Err(*error),
-                Heard::Written(written) => drop(self.take_written(*written)),
+                Heard::Written(written) => drop(self.take_written(*written)?),
                 // It is being cut.
                 Heard::Full => {}
                 // What these lead to may cut a commit itself.
@@ -55,7 +59,7 @@ impl Run<'_> {
             Heard::Lane(event) => self.on_lane_event(event).await,
             Heard::Written(written) => {
                 self.is_not_idle(written.partition);
-                let took = self.take_written(*written);
+                let took = self.take_written(*written)?;
                 self.step(Event::Took(took)).await
             }
             Heard::Full => self.step(Event::MemoryHigh).await,
@@ -63,16 +67,29 @@ impl Run<'_> {
     }
 
     /// Takes note of a run that is in files of another process.
-    pub(super) fn take_written(&mut self, written: Written) -> Took {
-        let Written { partition, next, jumped, rows, bytes, counts } = written;
+    pub(super) fn take_written(&mut self, written: Written) -> Result<Took, Error> {
+        let Written { partition, next, jumped, awaited, rows, bytes, counts } = written;
         let moved = next.is_some();
         if let Some(next) = next {
-            self.offsets.move_on(partition, next, false, jumped);
+            self.move_on(partition, next, jumped)?;
         }
         self.shared.meter.messages.fetch_add(counts.messages, Ordering::Relaxed);
         self.shared.meter.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.count(&counts);
-        Took { partition, rows, bytes, moved, ..Took::default() }
+        Ok(Took { partition, rows, bytes, moved, awaited, ..Took::default() })
+    }
+
+    /// Has sources that others read told of the last commit, once it is durable and no other one will be cut.
+    pub(super) async fn tell_elsewhere(&mut self) {
+        let Some(spread) = &mut self.spread else { return };
+        let pipeline = &self.parts.name;
+        match timeout(GRACE, spread.tell()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(pipeline, error = chain(&error), "sources were not told of the last commit");
+            }
+            Err(_) => tracing::debug!(pipeline, "sources were not told of the last commit in time"),
+        }
     }
 
     /// What the jobs leave that fill the commit to be cut.

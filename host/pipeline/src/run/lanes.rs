@@ -1,9 +1,11 @@
 //! The lanes of a run: which partitions there are, and what each of them brings.
 
+use std::collections::BTreeMap;
+
 use spout_base::{error::chain, trace};
 use spout_data::{Batch, Marker, PartitionId, Position};
 use spout_node::{Chain, Source, SourceEvent};
-use spout_producer::{Fetcher, Found, Service};
+use spout_producer::{Fetcher, Found, Service, Twice};
 
 use super::Run;
 use crate::{
@@ -166,13 +168,17 @@ impl Run<'_> {
             self.offsets.move_on(partition, found.start.clone(), false, None);
         }
         self.deliver(SourceEvent::Opened(Source::Partition(partition))).await?;
+        let others = self.join_readers(partition, &found.start);
         let id = self.producer.lane(partition);
         if let Some(spread) = &mut self.spread {
-            spread.add(found);
+            spread.add(found, others);
         } else if let Some(lane) = self.lanes.get(&id) {
             lane.add(found);
         } else {
-            let fetcher = self.producer.fetcher(found);
+            let mut fetcher = self.producer.fetcher(found);
+            if let Some(others) = others {
+                fetcher.committed(&others).await;
+            }
             let chain = self.parts.lane_chain();
             let chain = unless_overdue(&self.parts.name, "opening a handler", &self.config.stop, chain).await??;
             let lane = self.lane(partition.producer, fetcher, chain)?;
@@ -182,6 +188,29 @@ impl Run<'_> {
         if starts_late {
             self.step(moved(partition)).await?;
         }
+        Ok(())
+    }
+
+    /// Where a partition is a reader of a stream: what it takes is compared with the others from now on. Where those are, also readers that
+    /// there were once.
+    fn join_readers(&mut self, reader: PartitionId, at: &Position) -> Option<BTreeMap<PartitionId, Position>> {
+        self.producer.consumers(reader)?;
+        let known = self.offsets.marker().partitions.iter();
+        let others = known.filter(|(other, _)| other.producer == reader.producer && **other != reader);
+        let others: BTreeMap<_, _> = others.map(|(&other, entry)| (other, entry.position.clone())).collect();
+        for (&other, at) in &others {
+            self.readers.add(other, at);
+        }
+        self.readers.add(reader, at);
+        Some(others)
+    }
+
+    /// Moves a partition on in the open commit, in which a message is once.
+    pub(super) fn move_on(&mut self, partition: PartitionId, next: Position, jumped: Option<u64>) -> Result<(), Error> {
+        let pipeline = || self.parts.name.clone();
+        let moves = self.readers.moves(partition, &next);
+        moves.map_err(|Twice { reader, other }| Error::Twice { pipeline: pipeline(), reader, other })?;
+        self.offsets.move_on(partition, next, false, jumped);
         Ok(())
     }
 
@@ -267,7 +296,7 @@ impl Run<'_> {
         let (mut rows, mut bytes) = (0, 0);
         for batch in batches {
             if about.moved {
-                self.offsets.move_on(partition, batch.span.next.clone(), false, about.jumped);
+                self.move_on(partition, batch.span.next.clone(), about.jumped)?;
             }
             for batch in self.meeting.handle(batch, about.trace).await? {
                 let (more_rows, more_bytes) = self.take(batch).await?;

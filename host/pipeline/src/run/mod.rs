@@ -17,7 +17,7 @@ use spout_base::{clock, trace::Context};
 use spout_consumer::{Consumer, RepoConsumer};
 use spout_data::{Counts, PartitionId, Position, Provenance};
 use spout_node::{Source, SourceEvent};
-use spout_producer::{Producer, ProducerTraits, Service, StoreAccess};
+use spout_producer::{Producer, ProducerTraits, Readers, Service, StoreAccess};
 use spout_repo::{BranchWriter, Store};
 use tokio::{
     sync::mpsc,
@@ -114,6 +114,8 @@ struct Run<'a> {
     consumers: Vec<Box<dyn Consumer>>,
     taking: Taking,
     offsets: Offsets,
+    /// What the readers of a stream have taken, where it has some.
+    readers: Readers,
     /// Where the rows of the open commit come from.
     provenance: Vec<Provenance>,
     /// The spans of the fetches that brought its messages, as many as it names, and one more.
@@ -142,8 +144,9 @@ pub(super) async fn run(
     let start = Box::pin(Run::start(parts, store, config, totals, updates));
     let (mut run, events) = unless_overdue(&parts.name, "its start", &config.stop, start).await??;
     let over = Box::pin(run.until_stopped(events, orders)).await;
-    if over.is_err() {
-        run.last_commit().await;
+    match &over {
+        Ok(()) => run.tell_elsewhere().await,
+        Err(_) => run.last_commit().await,
     }
     // What is still queued will not be taken; only then can waiting clients be notified.
     run.shared.stop.cancel();
@@ -183,14 +186,14 @@ impl<'a> Run<'a> {
         let stop = CancellationToken::new();
         let Reading { producer, names, indices } = parts.producer(store, config, &marker)?;
         let service = parts.service(&config.stop).await?;
-        let traits = producer.traits();
+        let (traits, shared_by) = (producer.traits(), producer.consumers(PartitionId::default()));
         let until = match config.until {
             Until::Stopped if traits.finite => Until::Ended,
             until => until,
         };
         let partitions = marker.partitions.len();
         let mut taking = Taking::new(parts, RepoConsumer::new(repo.clone(), parts.target(), names.clone(), before_ms));
-        let mut spread = spread::over(parts, config, &traits, &columns, writer.epoch()).await;
+        let mut spread = spread::over(parts, config, (&traits, shared_by), &columns, writer.epoch()).await;
         if let Some(spread) = &mut spread {
             spread.next_commit(taking.repo.id(), before_ms);
         }
@@ -228,6 +231,7 @@ impl<'a> Run<'a> {
             meeting,
             consumers,
             offsets: Offsets::new(marker, names),
+            readers: Readers::default(),
             provenance: Vec::new(),
             traces: Vec::new(),
             committing: None,

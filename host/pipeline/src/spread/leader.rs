@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use spout_data::{Batch, Counts, PartitionId, Position};
@@ -44,6 +45,8 @@ pub(crate) struct Spread {
     leader: String,
     partitions: BTreeMap<PartitionId, Reading>,
     placed: BTreeMap<PartitionId, String>,
+    /// Where the readers of a stream are, where several share it; also those that there were once.
+    readers: BTreeMap<PartitionId, Position>,
     job: Option<Running>,
     /// Events that belong to the next commit.
     deferred: VecDeque<Heard>,
@@ -52,6 +55,8 @@ pub(crate) struct Spread {
     /// What has changed since the job began, so that another one is to follow.
     stale: bool,
     over: bool,
+    /// A commit was made that no task has told its sources of.
+    untold: bool,
 }
 
 /// A partition, and where it goes on.
@@ -72,6 +77,8 @@ pub(crate) struct Written {
     pub(crate) next: Option<Position>,
     /// The source was re-entered here.
     pub(crate) jumped: Option<u64>,
+    /// Somebody waits until it is durable, and should not wait longer than this.
+    pub(crate) awaited: Option<Duration>,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
     /// What became of its messages.
@@ -104,11 +111,13 @@ impl Spread {
             leader: leads.leader.id.clone(),
             partitions: BTreeMap::new(),
             placed: BTreeMap::new(),
+            readers: BTreeMap::new(),
             job: None,
             deferred: VecDeque::new(),
             ended: Vec::new(),
             stale: false,
             over: false,
+            untold: false,
         }
     }
 
@@ -117,9 +126,13 @@ impl Spread {
         self.common.mode == Mode::Rows
     }
 
-    /// A partition is read too, from the next job on.
-    pub(crate) fn add(&mut self, found: Found) {
+    /// A partition is read too, from the next job on. If it is a reader of a stream, `others` are those besides it.
+    pub(crate) fn add(&mut self, found: Found, others: Option<BTreeMap<PartitionId, Position>>) {
         let at = found.start.clone();
+        if let Some(others) = others {
+            self.readers.extend(others);
+            self.readers.insert(found.partition, at.clone());
+        }
         self.partitions.insert(found.partition, Reading { found, at, durable: None, open: Vec::new() });
         self.stale = true;
     }
@@ -135,9 +148,21 @@ impl Spread {
             }
         }
         // The next job may be long in coming: nothing has to come of the sources.
-        if let Some(running) = &self.job {
-            running.order(&Order::Durable(durable));
+        match &self.job {
+            Some(running) => running.order(&Order::Durable(durable)),
+            None => self.untold |= !durable.is_empty(),
         }
+    }
+
+    /// Has sources told of the last commit, by a job that takes nothing, and lets go of them.
+    pub(crate) async fn tell(&mut self) -> Result<(), Error> {
+        if self.untold {
+            (self.over, self.common.last) = (false, true);
+            if self.begin() {
+                while self.last().await?.is_some() {}
+            }
+        }
+        Ok(())
     }
 
     /// No other job begins.
@@ -250,8 +275,13 @@ impl Spread {
             );
             return false;
         }
-        self.stale = false;
+        (self.stale, self.untold) = (false, false);
         self.common.job += 1;
+        for (reader, at) in &mut self.readers {
+            if let Some(reading) = self.partitions.get(reader) {
+                at.clone_from(&reading.at);
+            }
+        }
         let mut by_member: BTreeMap<&str, Vec<Assigned>> = BTreeMap::new();
         for (partition, member) in &self.placed {
             let Some(Reading { found, at, durable, .. }) = self.partitions.get(partition) else { continue };
@@ -267,7 +297,8 @@ impl Spread {
         let of = by_member.len();
         let (mut tasks, mut members) = (Vec::with_capacity(of), Vec::with_capacity(of));
         for (ordinal, (member, partitions)) in by_member.into_iter().enumerate() {
-            let head = TaskHead { ordinal, tasks: of, partitions, ..self.common.clone() };
+            let readers = self.readers.clone();
+            let head = TaskHead { ordinal, tasks: of, partitions, readers, ..self.common.clone() };
             let Ok(what) = frame(&head, &[]) else { return false };
             tasks.push(Task { member: member.to_owned(), what });
             members.push(member.to_owned());
@@ -373,12 +404,12 @@ impl Spread {
         if let Some(next) = &took.next {
             reading.at = next.clone();
         }
-        let Took { partition, next, jumped, rows, bytes, counts, .. } = took;
+        let Took { partition, next, jumped, awaited, rows, bytes, counts, .. } = took;
         Some(if self.brings_rows() {
-            let about = About { jumped, moved: next.is_some(), ..About::default() };
+            let about = About { jumped, awaited, moved: next.is_some(), ..About::default() };
             Heard::Lane(LaneEvent::Batches { partition, batches: whole, more: None, about, share: Share::none() })
         } else {
-            Heard::Written(Box::new(Written { partition, next, jumped, rows, bytes, counts }))
+            Heard::Written(Box::new(Written { partition, next, jumped, awaited, rows, bytes, counts }))
         })
     }
 }
@@ -408,6 +439,8 @@ pub(crate) fn common(parts: &Parts, epoch: u64, mode: Mode, columns: BTreeMap<St
         tasks: 1,
         mode,
         partitions: Vec::new(),
+        readers: BTreeMap::new(),
+        last: false,
         columns,
         commit: String::new(),
         before_ms: 0,

@@ -42,7 +42,7 @@ pub(super) struct Reader {
     ended: BTreeSet<PartitionId>,
     /// Whether everything that was taken from it was also cut.
     whole: bool,
-    _stop: DropGuard,
+    stop: DropGuard,
 }
 
 impl Reader {
@@ -91,7 +91,7 @@ impl Reader {
             ended: BTreeSet::new(),
             whole: true,
             parts,
-            _stop: stop.drop_guard(),
+            stop: stop.drop_guard(),
         })
     }
 
@@ -109,7 +109,7 @@ impl Reader {
         self.durable(task.partitions.iter().filter_map(|one| Some((one.partition, one.durable.as_ref()?))));
         for assigned in &task.partitions {
             if !self.at.contains_key(&assigned.partition) {
-                self.add(assigned.into()).await?;
+                self.add(assigned.into(), &task.readers).await?;
             }
         }
         Ok(())
@@ -118,7 +118,9 @@ impl Reader {
     /// Sources are told, between two fetches, that everything before these positions is durable; of partitions that are read here.
     pub(super) fn durable<'a>(&self, positions: impl IntoIterator<Item = (PartitionId, &'a Position)>) {
         for (partition, position) in positions {
-            if self.at.contains_key(&partition)
+            if self.producer.consumers(partition).is_some() {
+                self.lanes.values().for_each(|lane| lane.committed(partition, position));
+            } else if self.at.contains_key(&partition)
                 && let Some(lane) = self.lanes.get(&self.producer.lane(partition))
             {
                 lane.committed(partition, position);
@@ -126,7 +128,19 @@ impl Reader {
         }
     }
 
-    async fn add(&mut self, found: Found) -> Result<(), Error> {
+    /// Closes the lanes, once their sources were told what is durable.
+    pub(super) async fn close(self) {
+        let Self { lanes, stop, .. } = self;
+        drop(stop);
+        Lane::end(lanes.into_values()).await;
+    }
+
+    /// Whether a task was given up half way: nobody can go on here.
+    pub(super) fn is_abandoned(&self) -> bool {
+        !self.whole
+    }
+
+    async fn add(&mut self, found: Found, readers: &BTreeMap<PartitionId, Position>) -> Result<(), Error> {
         let partition = found.partition;
         self.shared.standings.open(&found, "", 0);
         self.labels.insert(partition, found.label.clone());
@@ -138,7 +152,12 @@ impl Reader {
         }
         let lost = || Error::Task { pipeline: self.parts.name.clone() };
         let decoder = self.columns.decoders(0).ok_or_else(lost)?.decoder();
-        let fetcher = self.producer.fetcher(found);
+        let mut fetcher = self.producer.fetcher(found);
+        let mut others = readers.clone();
+        others.remove(&partition);
+        if !others.is_empty() {
+            fetcher.committed(&others).await;
+        }
         let chain = self.parts.lane_chain().await?;
         let shared = Shared { room: self.room.clone(), ..self.shared.clone() };
         self.lanes.insert(lane, Lane::start(fetcher, (decoder, None), chain, &shared));

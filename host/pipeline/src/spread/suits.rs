@@ -73,12 +73,12 @@ impl fmt::Debug for Leading {
 pub(crate) async fn over(
     parts: &Parts,
     config: &RunConfig,
-    traits: &ProducerTraits,
+    (traits, consumers): (&ProducerTraits, Option<u32>),
     columns: &Columns,
     epoch: u64,
 ) -> Option<Spread> {
     let leads = config.leads.as_ref()?;
-    if let Some(why) = whole(parts, traits, columns) {
+    if let Some(why) = whole(parts, (traits, consumers), columns) {
         tracing::info!(pipeline = parts.name, "one process of the cluster runs all of it: {why}");
         return None;
     }
@@ -89,12 +89,16 @@ pub(crate) async fn over(
 }
 
 /// Why one process has to run all of a pipeline, if it has to.
-fn whole(parts: &Parts, traits: &ProducerTraits, columns: &Columns) -> Option<&'static str> {
+fn whole(
+    parts: &Parts,
+    (traits, consumers): (&ProducerTraits, Option<u32>),
+    columns: &Columns,
+) -> Option<&'static str> {
     let reasons = [
         (parts.inputs.len() != 1, "it has several producers, whose columns are put together in one place"),
         (
-            traits.readers.is_none(),
-            "its source is not read by partition (a stream plugin with consumerType: lowlevel is)",
+            traits.readers.is_none() && consumers.is_none_or(|consumers| consumers == 1),
+            "its source is not read by partition (a stream plugin with consumerType: lowlevel is), nor by several readers (with consumerType: acked, `readers` says how many)",
         ),
         (traits.drains, "its source gives what others send to it"),
         (

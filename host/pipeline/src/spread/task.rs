@@ -91,7 +91,7 @@ impl Doing<'_> {
         let mut stand = interval_at(Instant::now() + STAND, STAND);
         stand.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let full = rows >= self.task.rows || bytes >= self.task.bytes;
+            let full = rows >= self.task.rows || bytes >= self.task.bytes || self.task.last;
             let event = tokio::select! {
                 biased;
                 order = orders.next() => match order.as_deref().map(serde_json::from_slice) {
@@ -120,6 +120,11 @@ impl Doing<'_> {
         let tables = reader.parts.tables.cut().await;
         let taken = reader.taking.cut();
         reader.end();
+        if self.task.last
+            && let Some(reader) = slot.reader.take()
+        {
+            reader.close().await;
+        }
         drop(slot);
         self.say(&Word::Cut { columns, tables, started_ms: taken.pending.started_ms() }, &[]).await?;
         Ok(taken)
@@ -147,7 +152,7 @@ impl Doing<'_> {
                 Ok((0, 0))
             }
             LaneEvent::Batches { partition, batches, more, about, share } => {
-                let mut took = Took { partition, jumped: about.jumped, ..Took::default() };
+                let mut took = Took { partition, jumped: about.jumped, awaited: about.awaited, ..Took::default() };
                 let mut body = self.take_batches(reader, batches, &mut took).await?;
                 if let Some(mut more) = more {
                     loop {

@@ -1,6 +1,6 @@
 //! What a leader and its workers say to each other: one frame each, a head as JSON and what belongs to it as bytes.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -35,6 +35,11 @@ pub(crate) struct TaskHead {
     pub(super) tasks: usize,
     pub(super) mode: Mode,
     pub(super) partitions: Vec<Assigned>,
+    /// Where the readers of a stream are, if it is read by some: what was taken up to there is left out by the others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) readers: BTreeMap<PartitionId, Position>,
+    /// Nothing is taken, and no task follows: sources are told what is durable, and let go.
+    pub(super) last: bool,
     /// What the head stores of the columns, by key.
     pub(super) columns: BTreeMap<String, String>,
     /// Id that the commit will have, and what its files are named later than.
@@ -117,6 +122,9 @@ pub(super) struct Took {
     pub(super) next: Option<Position>,
     /// The source was entered anew here.
     pub(super) jumped: Option<u64>,
+    /// Somebody waits until it is durable, and should not wait longer than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) awaited: Option<Duration>,
     /// The rest of the run follows, before anything else of the partition.
     pub(super) partial: bool,
     /// Rows and bytes of it so far, as thresholds count them; and what became of the messages, where the leader does not get the rows.

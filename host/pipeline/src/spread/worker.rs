@@ -16,10 +16,8 @@ use futures::{
 };
 use spout_base::owner;
 use spout_repo::Store;
-use tokio::{
-    sync::{Mutex, MutexGuard, mpsc},
-    task::AbortHandle,
-};
+use tokio::sync::{Mutex, MutexGuard, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Works,
@@ -120,10 +118,17 @@ impl Worker {
         Ok(slot)
     }
 
-    /// Closes the lanes of a pipeline that gets no other task for a while.
-    fn close_later(slot: Arc<Mutex<Slot>>) {
+    /// Closes the lanes of a pipeline that gets no other task for a while; at once, if a task was given up half way: nobody goes on with them,
+    /// and what they have of a source others may be waiting for.
+    async fn close(slot: Arc<Mutex<Slot>>) {
+        let mut now = slot.lock().await;
+        if now.reader.as_ref().is_some_and(Reader::is_abandoned) {
+            now.reader = None;
+            return;
+        }
+        let tasks = now.tasks;
+        drop(now);
         owner::spawn(async move {
-            let tasks = slot.lock().await.tasks;
             tokio::time::sleep(LINGER).await;
             let mut slot = slot.lock().await;
             if slot.tasks == tasks {
@@ -137,7 +142,10 @@ impl Works for Worker {
     fn work(&self, task: Bytes, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Bytes, String>> {
         let (said, says) = mpsc::channel(AHEAD);
         let worker = self.clone();
-        let doing = owner::spawn(async move {
+        let unheard = CancellationToken::new();
+        // It ends with whoever listens to it.
+        let ends = unheard.clone().drop_guard();
+        owner::spawn(async move {
             let (head, _) = match unframe::<TaskHead>(&task) {
                 Ok((head, body)) if head.version == VERSION => (head, body),
                 Ok((head, _)) => {
@@ -149,20 +157,13 @@ impl Works for Worker {
                 Err(error) => return drop(said.send(Err(error)).await),
             };
             let slot = worker.slot(&head.pipeline);
-            Doing { worker: &worker, task: head, said }.run(&slot, orders).await;
-            Self::close_later(slot);
+            let doing = Doing { worker: &worker, task: head, said };
+            if Box::pin(unheard.run_until_cancelled(doing.run(&slot, orders))).await.is_none() {
+                tracing::debug!("nobody listens to a task any more, and it is given up");
+            }
+            Self::close(slot).await;
         });
-        let ends = EndsWith(doing.abort_handle());
         let says = stream::unfold((says, ends), async |(mut says, ends)| Some((says.recv().await?, (says, ends))));
         says.boxed()
-    }
-}
-
-/// Ends a task with whoever listens to it.
-struct EndsWith(AbortHandle);
-
-impl Drop for EndsWith {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

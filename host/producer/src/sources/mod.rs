@@ -13,7 +13,7 @@ mod transform;
 
 pub use self::{
     repo::Cron,
-    stream::{ConsumerType, FetchSpec, Start, StreamSpec},
+    stream::{ConsumerType, FetchSpec, Readers, Start, StreamSpec, Twice},
     subscribe::LinkedPublisher,
     transform::{InputSpec, OnExit, OnFailedFile, PerFileError, PerFileSpec, TransformSpec},
 };

@@ -11,7 +11,7 @@ use spout_base::{
     owner,
     panicked::go_on,
 };
-use spout_data::{Marker, Position};
+use spout_data::{Marker, PartitionId, Position};
 use spout_plugin::{Backoff, Criteria, Provider, Task};
 use tokio::task::JoinHandle;
 
@@ -20,6 +20,9 @@ use crate::{Error, Fetcher, Found, Goal, Producer, ProducerTraits, Standings};
 
 /// Crashes in a row after which a source is given up, as in a fetch.
 const CRASHES: u32 = 3;
+
+/// What stands in settings for the number of the reader that they are for, where several read one stream.
+const READER: &str = "{reader}";
 
 /// Reads a stream through a plugin.
 #[derive(Debug)]
@@ -201,11 +204,22 @@ impl Lister {
         Ok(all)
     }
 
+    /// The whole stream as one partition, or its readers, each as one.
     fn whole_stream(&mut self, marker: &Marker) -> Vec<Found> {
         if self.seen.insert(Self::STREAM, "stream".into()).is_some() {
             return Vec::new();
         }
-        vec![Found::only(marker, "stream")]
+        let reader = |number: u32| {
+            let entry = marker.partitions.get(&number.into());
+            Found {
+                partition: number.into(),
+                label: if number == Self::STREAM { "stream".to_owned() } else { format!("stream {number}") },
+                start: entry.map(|entry| entry.position.clone()).unwrap_or_default(),
+                committed: entry.map(|entry| entry.position.offset),
+                passing: Vec::new(),
+            }
+        };
+        (0..self.spec.consumers()).map(reader).collect()
     }
 
     async fn resolve(&mut self, partition: u32, start: &Start) -> Result<Position, Error> {
@@ -304,8 +318,16 @@ impl Producer for StreamProducer {
         lister.sought(marker, goal).await
     }
 
+    fn consumers(&self, _partition: PartitionId) -> Option<u32> {
+        (self.spec.consumer_type == ConsumerType::Acked).then(|| self.spec.consumers())
+    }
+
     fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {
-        let (spec, task) = (self.spec.clone(), self.task.clone());
+        let (spec, mut task) = (self.spec.clone(), self.task.clone());
+        if spec.consumer_type == ConsumerType::Acked {
+            let number = found.partition.number.to_string();
+            task.settings.iter_mut().for_each(|(_, setting)| *setting = setting.replace(READER, &number));
+        }
         match spec.consumer_type {
             ConsumerType::Lowlevel => Box::new(PartitionFetcher::new(spec, task, self.standings.clone(), found)),
             ConsumerType::Highlevel | ConsumerType::Acked => {

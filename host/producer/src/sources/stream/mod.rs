@@ -3,6 +3,7 @@
 mod discover;
 mod out_of_range;
 mod partitions;
+mod readers;
 mod redelivered;
 mod whole;
 
@@ -15,6 +16,7 @@ use spout_data::{ByteSize, Period};
 use spout_plugin::{PluginRef, Settings, World};
 
 use self::discover::StreamProducer;
+pub use self::readers::{Readers, Twice};
 pub(super) use self::redelivered::DedupeSpec;
 use crate::{
     CsvStyle, Error, MetadataColumn, OutOfRange, Peek, Producer, Promise, SourceContext, SourcePlugin, SourceSpec,
@@ -47,7 +49,8 @@ pub struct StreamSpec {
     /// Which messages are recognized when the source sends them again; with `consumerType: acked`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedupe: Option<DedupeSpec>,
-    /// How many readers share the partitions, each with an instance of the plugin; as many as there are cores, unless set.
+    /// How many readers share the partitions, each with an instance of the plugin; as many as there are cores, unless set. With
+    /// `consumerType: acked`, how many consumers share the stream, each message of which the source gives to one of them; one, unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readers: Option<NonZeroU32>,
     /// How often to look for new partitions.
@@ -65,6 +68,12 @@ impl StreamSpec {
         let cores = || std::thread::available_parallelism().ok().and_then(|cores| u32::try_from(cores.get()).ok());
         self.readers.map(NonZeroU32::get).or_else(cores).unwrap_or(1)
     }
+
+    /// How many consumers share the stream, where it is read as one.
+    fn consumers(&self) -> u32 {
+        let acked = self.consumer_type == ConsumerType::Acked;
+        self.readers.filter(|_| acked).map_or(1, NonZeroU32::get)
+    }
 }
 
 impl SourceSpec for StreamSpec {
@@ -78,6 +87,10 @@ impl SourceSpec for StreamSpec {
             ConsumerType::Highlevel => "as one stream",
             ConsumerType::Acked => "as one stream that is acknowledged",
         };
+        let shared = match self.consumers() {
+            1 => String::new(),
+            consumers => format!(", by {consumers} readers"),
+        };
         let start = match &self.start {
             Start::Earliest => "earliest".into(),
             Start::Latest => "latest".into(),
@@ -86,7 +99,7 @@ impl SourceSpec for StreamSpec {
             Start::Offset(offsets) => format!("the offsets of {} partitions", offsets.len()),
         };
         let plugin = PluginRef::parse(&self.plugin).label;
-        format!("topic `{}` of {plugin}, {how}, from {start} or the last commit", self.topic)
+        format!("topic `{}` of {plugin}, {how}{shared}, from {start} or the last commit", self.topic)
     }
 
     fn passes_over(&self) -> bool {

@@ -2,10 +2,11 @@
 //!
 //! Every message has an id, and the position of every run says which ids were taken up to it, so that they are committed with the
 //! messages. An id is *open* from its delivery until the source has been told that the message is durable, then *settled*. Those that
-//! were open when the plugin or the host crashed are *doubtful*: the source may send them again, once it notices.
+//! were open when the plugin or the host crashed are *doubtful*: the source may send them again, once it notices. Where several readers share
+//! the stream, each also knows what the others had committed.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use spout_base::clock::{self, Instant};
-use spout_data::{Messages, Period, Position};
+use spout_data::{Messages, PartitionId, Period, Position};
 
 use super::whole::StreamToken;
 
@@ -45,7 +46,13 @@ impl Default for DedupeSpec {
     }
 }
 
-type Id = [u8; DIGEST];
+pub(super) type Id = [u8; DIGEST];
+
+/// The ids that a position says were taken up to it; none if it cannot be read.
+pub(super) fn ids(position: &Position) -> HashSet<Id> {
+    let token = position.token.as_ref().and_then(|_| StreamToken::read(position).ok());
+    token.map(|token| token.ids.as_chunks::<DIGEST>().0.iter().copied().collect()).unwrap_or_default()
+}
 
 /// What is known of an id. A list may have it more than once; the entry that counts has this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +76,8 @@ pub(super) struct Seen {
     next: u64,
     /// How many are open, and doubtful, each once.
     counts: (usize, usize),
+    /// What other readers of the stream had taken when they were at a position that is durable now, or will be before ours is.
+    others: BTreeMap<PartitionId, HashSet<Id>>,
 }
 
 impl Seen {
@@ -83,7 +92,13 @@ impl Seen {
             stale: 0,
             next: 0,
             counts: (0, 0),
+            others: BTreeMap::new(),
         }
+    }
+
+    /// Another reader of the stream is at this position.
+    pub(super) fn other(&mut self, reader: PartitionId, at: &Position) {
+        self.others.insert(reader, ids(at));
     }
 
     /// What was seen up to this position.
@@ -144,8 +159,12 @@ impl Seen {
         kept
     }
 
-    /// Notes a delivery; whether it is the first of its message.
+    /// Notes a delivery; whether it is the first of its message. One that another reader has taken stays that one's: ids of two readers are
+    /// never the same, by which a message that two of them take is noticed.
     fn is_new(&mut self, id: Id, offset: u64) -> bool {
+        if !self.known.contains_key(&id) && self.others.values().any(|ids| ids.contains(&id)) {
+            return false;
+        }
         let before = self.known.insert(id, Mark::Open(offset));
         self.open.push_back((offset, id));
         match before {

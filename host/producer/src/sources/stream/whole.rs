@@ -102,6 +102,10 @@ impl Fetcher for StreamFetcher {
 
     /// What goes wrong here is logged, no more.
     async fn committed(&mut self, upto: &BTreeMap<PartitionId, Position>) {
+        if let Some(seen) = &mut self.seen {
+            let others = upto.iter().filter(|(partition, _)| **partition != self.found.partition);
+            others.for_each(|(reader, at)| seen.other(*reader, at));
+        }
         let Some(upto) = upto.get(&self.found.partition) else { return };
         let Ok(token) = StreamToken::read(upto) else { return };
         if std::mem::take(&mut self.calling) {
@@ -295,7 +299,7 @@ pub(super) struct StreamToken {
 }
 
 impl StreamToken {
-    fn write(offset: u64, checkpoint: Checkpoint, seen: Option<&Seen>) -> Position {
+    pub(super) fn write(offset: u64, checkpoint: Checkpoint, seen: Option<&Seen>) -> Position {
         let (doubtful, ids) = seen.map(Seen::write).map_or((None, Vec::new()), |(count, ids)| (Some(count), ids));
         let token = Self { positions: checkpoint.positions, extra: checkpoint.extra, doubtful, ids };
         let json = serde_json::to_vec(&token).unwrap_or_default();
