@@ -227,7 +227,7 @@ fn a_message_that_a_queue_gives_to_two_readers_is_there_once() -> Result<()> {
         given.into_iter().rev().for_each(|message| state.waiting.push_front(message));
     });
     let again = running.wait_for("retrying")?.context("it ended")?;
-    ensure!(again["code"] == "E0982", "{again}");
+    ensure!(again["code"] == "E0986", "{again}");
     running.child.kill()?;
     running.end()?;
     queue.change(|state| state.most = None);

@@ -353,7 +353,7 @@ impl Coded for Error {
             Self::Lost { .. } => "E0702",
             Self::Member { .. } => "E0980",
             Self::Remote { .. } => "E0981",
-            Self::Twice { .. } => "E0982",
+            Self::Twice { .. } => "E0986",
             Self::Message { .. } => "E0703",
             Self::Task { .. } | Self::Panicked { .. } => "E0704",
             Self::Types { .. } => "E0705",
