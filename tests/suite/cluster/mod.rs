@@ -1,5 +1,6 @@
 //! Several processes share a pipeline, and whatever happens to them, every version of its repo has each message once.
 
+mod bulk;
 mod fleet;
 mod oracle;
 mod storm;

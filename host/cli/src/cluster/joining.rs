@@ -96,7 +96,7 @@ pub(crate) struct Shared {
     #[arg(
         long,
         help_heading = "Cluster",
-        conflicts_with_all = ["reset_node", "reprocess", "harden", "ui", "fail_on_dead_letters"]
+        conflicts_with_all = ["reset_node", "harden", "ui", "fail_on_dead_letters"]
     )]
     pub(crate) cluster: bool,
     #[command(flatten)]

@@ -51,7 +51,7 @@ impl Worker {
 pub(crate) async fn run(
     specs: &[Loaded],
     joining: &Joining,
-    (until, memory_high): (Until, Option<u64>),
+    (until, memory_high, reprocess): (Until, Option<u64>, bool),
     global: &Global,
     printer: &mut Printer,
 ) -> Result<()> {
@@ -63,7 +63,7 @@ pub(crate) async fn run(
         Ok(Wanted::of_loaded(loaded, &base))
     });
     let wanted = wanted.collect::<Result<Vec<Wanted>, Error>>()?;
-    provisions.want(&wanted).await?;
+    provisions.want(&wanted, reprocess).await?;
     let only = wanted.iter().map(|one| one.name.clone()).collect();
     let options = RunOptions { until, json: printer.json(), memory_high, access: None, leads: None };
     attend_all(provisions, joining, options, only, printer).await
