@@ -73,7 +73,7 @@ pub use self::{
     problem::Problem,
     putting::{Body, Putting, unreadable},
     repos::{BranchOfRepo, Deleted, NewRepo, Repo, RepoInfo, RepoMade, TagOfRepo},
-    rows::{Query, Rows},
+    rows::{Query, Rows, ask_planned},
     seeking::{Destination, MarkerBytes, Markers, SeekTo, SkipPast},
     split::{Split, SplitBy},
     status::{

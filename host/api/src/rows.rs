@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_repo::{Reference, Store};
-use spout_sql::{Verify, query_verified};
+use spout_sql::{Session, Verify, query_planned};
 
 use crate::{Error, Result};
 
@@ -85,8 +85,16 @@ impl Query {
 }
 
 pub(crate) async fn ask(store: &Store, query: &Query) -> Result<Rows> {
+    ask_planned(store, query, |session| session).await
+}
+
+/// The rows of a query whose plans are made and run as `planned` says.
+///
+/// # Errors
+/// As [`Api::sql`](crate::Api::sql).
+pub async fn ask_planned(store: &Store, query: &Query, planned: impl FnOnce(Session) -> Session) -> Result<Rows> {
     let verify = if query.verify { Verify::Whole } else { Verify::Parts };
-    let answer = query_verified(store, &query.query, &query.points()?, verify).await?;
+    let answer = query_planned(store, &query.query, &query.points()?, verify, planned).await?;
     let schema = SchemaRef::clone(answer.schema());
     let rows = stream::unfold(answer, |mut answer| async move {
         let batch = answer.next().await?;

@@ -47,6 +47,15 @@ pub(super) fn rewrite(expression: Expr, schema: &DFSchema) -> Result<Transformed
     })
 }
 
+/// All functions that can be in the place of an operator.
+pub(super) fn functions() -> impl Iterator<Item = ScalarUDF> {
+    use DataType as T;
+    let binary = [Operator::Plus, Operator::Minus, Operator::Multiply].map(Op::Binary);
+    let casts = [T::Int8, T::Int16, T::Int32, T::Int64, T::UInt8, T::UInt16, T::UInt32, T::UInt64].map(Op::Cast);
+    let all = binary.into_iter().chain([Op::Negate]).chain(casts);
+    all.map(|op| ScalarUDF::new_from_impl(Checked::new(op)))
+}
+
 /// Whether DataFusion's operators over this type can wrap around.
 fn wraps(kind: &DataType) -> bool {
     kind.is_integer() || kind.is_decimal() || kind.is_temporal() || matches!(kind, DataType::Interval(_))
@@ -102,6 +111,15 @@ impl ScalarUDFImpl for Checked {
             Op::Binary(Operator::Minus) => "subtract",
             Op::Binary(_) => "multiply",
             Op::Negate => "negate",
+            // By the name alone a plan that comes from elsewhere says which it is.
+            Op::Cast(DataType::Int8) => "cast_int8",
+            Op::Cast(DataType::Int16) => "cast_int16",
+            Op::Cast(DataType::Int32) => "cast_int32",
+            Op::Cast(DataType::Int64) => "cast_int64",
+            Op::Cast(DataType::UInt8) => "cast_uint8",
+            Op::Cast(DataType::UInt16) => "cast_uint16",
+            Op::Cast(DataType::UInt32) => "cast_uint32",
+            Op::Cast(DataType::UInt64) => "cast_uint64",
             Op::Cast(_) => "cast",
         }
     }

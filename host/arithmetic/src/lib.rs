@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use datafusion::{
     common::{DFSchema, Result, config::ConfigOptions, tree_node::Transformed},
+    execution::FunctionRegistry,
     logical_expr::{Expr, LogicalPlan, expr_rewriter::NamePreserver, utils::merge_schema},
     optimizer::AnalyzerRule,
     prelude::SessionContext,
@@ -30,6 +31,26 @@ pub fn install(context: &SessionContext) {
         context.register_udaf(kind.function());
     }
     context.add_analyzer_rule(Arc::new(CheckedArithmetic));
+}
+
+/// Makes the functions that [`install`] puts into plans known by their names, where such plans come from elsewhere.
+///
+/// # Errors
+/// DataFusion's, of a function that cannot be registered.
+pub fn register(functions: &mut dyn FunctionRegistry) -> Result<()> {
+    for kind in [totals::Kind::Sum, totals::Kind::Mean] {
+        functions.register_udaf(Arc::new(kind.function()))?;
+    }
+    for function in checked::functions() {
+        functions.register_udf(Arc::new(function))?;
+    }
+    Ok(())
+}
+
+/// The sum of `of` that does not wrap, for plans that are made by hand.
+#[must_use]
+pub fn sum(of: Expr) -> Expr {
+    totals::Kind::Sum.function().call(vec![of])
 }
 
 /// `expression`, whose types have been coerced for rows of `schema`, with checked operators.

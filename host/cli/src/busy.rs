@@ -33,6 +33,12 @@ impl Busy {
         }
     }
 
+    /// Says nothing from now on: an answer follows.
+    #[cfg(feature = "cluster")]
+    pub(super) fn end(&self) {
+        self.0.iter().for_each(ProgressBar::finish_and_clear);
+    }
+
     /// `reader`, with the bytes that were read of it shown.
     pub(super) fn reading<R>(&self, what: &str, reader: R) -> Reading<'_, R> {
         Reading { busy: self, what: what.to_owned(), bytes: 0, reader }

@@ -18,6 +18,17 @@ pub(super) enum Error {
         /// What is wrong, and what to do.
         what: String,
     },
+    /// Workers that were waited for did not come.
+    #[cfg(feature = "cluster")]
+    #[error(
+        "{there} of {wanted} workers have joined within a minute; start more `spout worker` processes of this store with the same token, or ask for fewer with --workers"
+    )]
+    TooFewWorkers {
+        /// How many are there.
+        there: usize,
+        /// How many were asked for.
+        wanted: usize,
+    },
     /// A process of a cluster has to show that it is one.
     #[cfg(feature = "cluster")]
     #[error(
@@ -242,6 +253,8 @@ impl Coded for Error {
         match self {
             #[cfg(feature = "cluster")]
             Self::NoToken { .. } => Kind::Spec,
+            #[cfg(feature = "cluster")]
+            Self::TooFewWorkers { .. } => Kind::Unavailable,
             Self::Usage { .. } | Self::UnknownCode { .. } | Self::NoProject { .. } => Kind::Spec,
             Self::Terminal { .. } | Self::OutputFormat { .. } => Kind::Spec,
             Self::NotAFile { .. } | Self::Token { .. } | Self::HardenedCommand { .. } | Self::HardenedServer => {
@@ -298,6 +311,8 @@ impl Coded for Error {
             Self::NoScreen => "E0928",
             #[cfg(feature = "cluster")]
             Self::NoToken { .. } => "E0985",
+            #[cfg(feature = "cluster")]
+            Self::TooFewWorkers { .. } => "E0983",
         }
     }
 }

@@ -4,7 +4,11 @@ use anyhow::Result;
 use clap::Args;
 use spout_api::Check;
 use spout_repo::{Depth, Finding, Report, Severity};
+#[cfg(feature = "cluster")]
+use spout_repo::{fsck_by, repair_by};
 
+#[cfg(feature = "cluster")]
+use super::cluster;
 use super::{
     Global,
     busy::Busy,
@@ -14,17 +18,18 @@ use super::{
 
 /// Read everything in the store and list what is damaged.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = concat!("Examples:
   spout fsck                       every repo, every byte
   spout fsck --deep                every table decoded too, rows and statistics compared with the record
   spout fsck github-events --fast  one repo, without reading data files
   spout fsck --repair              repair what can be repaired safely
-
+", clustered!("  spout fsck --deep --cluster --join-token token   the bytes are read by all `spout worker` processes of the store
+"), "
 Exit code 1 when something committed is damaged and was not repaired.
 
 Safe repairs are: removing a damaged part of the index, which is rebuilt from the records; removing what interrupted writes
 left behind; and rewriting a lost repo.json. Damaged records and data are never touched: restore them from a copy. Stop the
-pipelines that write to the store before --repair.")]
+pipelines that write to the store before --repair."))]
 pub(super) struct Fsck {
     /// Only this repo.
     repo: Option<String>,
@@ -37,19 +42,21 @@ pub(super) struct Fsck {
     /// Repair what can be repaired safely.
     #[arg(long)]
     repair: bool,
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    sharing: cluster::Sharing,
 }
 
 impl Fsck {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let api = if self.repair { global.api_to_write().await? } else { global.api().await? };
         let depth = match (self.fast, self.deep) {
             (true, _) => Depth::Structure,
             (false, true) => Depth::Decoded,
             (false, false) => Depth::Everything,
         };
+        let check = Check { repo: self.repo.clone(), depth, repair: self.repair };
         let busy = Busy::new(printer);
-        busy.say(format!("checking {}", api.place()));
-        let report = api.check(&Check { repo: self.repo.clone(), depth, repair: self.repair }).await?;
+        let (place, report) = self.check(&check, global, &busy).await?;
         drop(busy);
         if printer.json() {
             printer.value(&report)?
@@ -59,10 +66,38 @@ impl Fsck {
         if report.is_clean() {
             return Ok(());
         }
-        let place = self.repo.as_ref().map_or_else(|| api.place().to_owned(), |repo| format!("repo `{repo}`"));
+        let place = self.repo.as_ref().map_or_else(|| place, |repo| format!("repo `{repo}`"));
         let damaged = report.findings.iter();
         let damaged = damaged.filter(|finding| finding.severity == Severity::Error && finding.repaired.is_none());
         Err(Error::Damaged { problems: count(damaged.count() as u64, "problem"), place }.into())
+    }
+
+    /// Where was looked, and what was found.
+    async fn check(&self, check: &Check, global: &Global, busy: &Busy) -> Result<(String, Report)> {
+        #[cfg(feature = "cluster")]
+        if self.sharing.cluster {
+            return Box::pin(self.check_together(check, global, busy)).await;
+        }
+        let api = if self.repair { global.api_to_write().await? } else { global.api().await? };
+        busy.say(format!("checking {}", api.place()));
+        Ok((api.place().to_owned(), api.check(check).await?))
+    }
+
+    #[cfg(feature = "cluster")]
+    async fn check_together(&self, check: &Check, global: &Global, busy: &Busy) -> Result<(String, Report)> {
+        global.only_local("`spout fsck --cluster`")?;
+        let store = if self.repair { global.store_to_write().await? } else { global.store().await? };
+        busy.say(format!("checking {}", store.url()));
+        let checked = self.sharing.lead((&store, "fsck"), busy, async |leading| {
+            let team = cluster::team(leading, &store, "checking", busy);
+            let only = check.repo.as_deref();
+            Ok(match check.repair {
+                true => repair_by(&store, only, check.depth, &team).await?,
+                false => fsck_by(&store, only, check.depth, &team).await?,
+            })
+        });
+        let report = checked.await?;
+        Ok((store.url().to_owned(), report))
     }
 }
 

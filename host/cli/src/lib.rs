@@ -6,6 +6,20 @@
 //!
 //! **Invariant**: no verb decides anything about data: what is read, written or refused is up to the rooms below.
 
+/// Help for what the binary has only with the feature `cluster`.
+#[cfg(feature = "cluster")]
+macro_rules! clustered {
+    ($text:literal) => {
+        $text
+    };
+}
+#[cfg(not(feature = "cluster"))]
+macro_rules! clustered {
+    ($text:literal) => {
+        ""
+    };
+}
+
 mod allocator;
 mod answer;
 mod busy;

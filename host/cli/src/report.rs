@@ -128,7 +128,7 @@ fn coded<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a dyn Cod
         cause.downcast_ref::<E>().map(|error| error as &dyn Coded)
     }
     #[cfg(feature = "cluster")]
-    if let Some(error) = of::<spout_cluster::Error>(cause) {
+    if let Some(error) = of::<spout_cluster::Error>(cause).or_else(|| of::<spout_bulk::Error>(cause)) {
         return Some(error);
     }
     of::<error::Error>(cause)

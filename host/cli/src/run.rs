@@ -48,7 +48,7 @@ use super::{
 
 /// Run pipelines until they are stopped; Ctrl-C commits what was read and stops.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = concat!("Examples:
   spout run my.yaml
   spout run one.yaml two.yaml --store ./store --plugins ./plugins
   spout run my.yaml --until idle        stop when there is nothing more to read for now
@@ -60,7 +60,9 @@ use super::{
   spout run my.yaml --ui                with the console at a free port of this machine, which is printed
   spout run my.yaml --ui=127.0.0.1:1653
   spout run my.yaml --json | jq 'select(.event == \"committed\")'
-
+", clustered!("  spout run my.yaml --cluster --join-token token       shared with the `spout worker` processes of the store
+  spout run my.yaml --cluster --join-token token --reprocess --until idle
+"), "
 Ctrl-C or SIGTERM: every pipeline commits what it has read and stops, with exit code 0. A second one stops at once; the next
 run rereads what was not committed. A plugin that hangs is abandoned within seconds. SIGHUP: every pipeline commits and
 continues.
@@ -71,7 +73,7 @@ messages failed prints a warning; with --fail-on-dead-letters the exit code is 1
 
 A pipeline that listens (tcp, http) prints its address, even if its spec leaves the port to the system (port 0). It is idle
 once a client has connected, none is connected any more, and everything is committed. One that reads the repo of another
-pipeline of the same run is idle when that one has stopped.")]
+pipeline of the same run is idle when that one has stopped."))]
 pub(super) struct Run {
     /// Spec files, YAML or JSON, with one or more pipelines each.
     #[arg(required = true, value_name = "SPEC")]
@@ -208,7 +210,7 @@ impl Run {
         self.is_answering()?;
         #[cfg(feature = "cluster")]
         if self.shared.cluster {
-            let how = (self.until(), self.memory_high.map(|size| size.0));
+            let how = (self.until(), self.memory_high.map(|size| size.0), self.reprocess);
             let seen = (&self.ui, &self.certificate);
             return Box::pin(cluster::run(&specs, &self.shared.joining, seen, how, global, printer)).await;
         }

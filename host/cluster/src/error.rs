@@ -84,6 +84,14 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// A member is gone with its share of something that is not begun again by itself.
+    #[error("the process {member} of the cluster was lost with its share of the query: {reason}; run it again")]
+    Lost {
+        /// Its id.
+        member: String,
+        /// What became of it.
+        reason: String,
+    },
     /// A second leader of one fleet in one process.
     #[error("this process leads {fleet:?} already")]
     Twice {
@@ -102,7 +110,7 @@ impl Coded for Error {
             | Self::Token { .. }
             | Self::Stranger { .. }
             | Self::Version { .. } => Kind::Spec,
-            Self::Refused { .. } | Self::Unreachable { .. } => Kind::Unavailable,
+            Self::Refused { .. } | Self::Unreachable { .. } | Self::Lost { .. } => Kind::Unavailable,
             Self::Twice { .. } => Kind::Internal,
         }
     }
@@ -119,6 +127,7 @@ impl Coded for Error {
             Self::Refused { .. } => "E0977",
             Self::Unreachable { .. } => "E0978",
             Self::Twice { .. } => "E0979",
+            Self::Lost { .. } => "E0984",
         }
     }
 }

@@ -31,7 +31,10 @@
 //!
 //! All of it is under the feature `engine`; without it this crate is empty.
 //!
-//! **Invariant**: nothing here knows what a task is, and no task is started twice.
+//! **Queries** are planned by the engine itself, over whoever is a member when they begin ([`Leading::distributed`]). What a plan may have in
+//! it, and how its leaves travel, is in [`Plans`], which the room of SQL fills.
+//!
+//! **Invariant**: nothing here knows what a task is, or what a plan reads, and no task is started twice.
 
 #![cfg(feature = "engine")]
 
@@ -52,6 +55,7 @@ mod words;
 pub use self::{
     ask::Answers,
     attend::{Attended, Branch, Claimed, Ended, attend},
+    engine::{Plans, Shares},
     error::Error,
     follow::Followed,
     roster::Leading,

@@ -4,14 +4,18 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use spout_pipeline::{Fleet, Job, Member, Task};
+use datafusion::execution::SessionStateBuilder;
+use spout_pipeline::{Fleet, Job, Lost, Member, Task};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{self, Peer};
+use crate::engine::{self, Peer, Plans};
 
+/// How long it may take until a member counts as lost of which a query was lost.
+const NOTICED: Duration = Duration::from_secs(1);
 /// Members of a fleet at most.
 const MOST: usize = 1024;
 
@@ -42,6 +46,25 @@ impl Fleet for Leading {
 
     fn start(&self, name: &str, tasks: Vec<Task>) -> Job {
         engine::start(name, tasks, &self.roster.peers())
+    }
+}
+
+impl Leading {
+    /// A session whose plans the members that there are now share.
+    #[must_use]
+    pub fn distributed(&self, session: SessionStateBuilder, plans: &Plans) -> SessionStateBuilder {
+        engine::distributed(session, plans, &self.roster.peers())
+    }
+
+    /// The member of the first `members` that is gone, and why, where one is; a query of theirs that has failed may be the first to notice.
+    pub async fn lost(&self, members: &[Member]) -> Option<Lost> {
+        let mut there = self.members();
+        let gone =
+            |there: &[Member]| members.iter().find(|had| !there.iter().any(|member| member.id == had.id)).cloned();
+        let gone = tokio::time::timeout(NOTICED, there.wait_for(|there| gone(there).is_some())).await;
+        let there = gone.ok()?.ok()?.clone();
+        let member = members.iter().find(|had| !there.iter().any(|member| member.id == had.id))?;
+        Some(Lost { member: member.id.clone(), reason: "it is no member of the fleet any more".to_owned() })
     }
 }
 

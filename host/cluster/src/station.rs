@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ask::{self, Answers},
-    engine::{self, Address, Peer, Route},
+    engine::{self, Address, Others, Peer, Plans, Route},
     error::Error,
     follow::{self, Followed},
     link::{Link, Transport, Wants},
@@ -81,6 +81,14 @@ impl Station {
     /// # Errors
     /// Settings that cannot be used, and a port that cannot be listened at.
     pub async fn open(settings: Settings, works: Arc<dyn Works>) -> Result<Self, Error> {
+        Self::open_with(settings, works, None).await
+    }
+
+    /// The same; where there are `plans`, it does its share of queries too.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_with(settings: Settings, works: Arc<dyn Works>, plans: Option<Plans>) -> Result<Self, Error> {
         let Settings { listen, advertise, labels, token, certificates, version, pace } = settings;
         let transport = Transport::new(certificates.as_ref(), pace)?;
         if transport.identity.is_none() && !listen.ip().is_loopback() {
@@ -103,7 +111,8 @@ impl Station {
             return Err(Error::Open { address: address.to_string() });
         }
         let own = Member { id: clock::nonce(), address: address.to_string(), labels, leaves: false };
-        let worker = engine::worker(works, &version);
+        let others = Others::new(&transport, &token);
+        let worker = engine::worker(works, plans.map(|plans| (plans, others)), &version);
         let (led, answers) = (Mutex::default(), OnceLock::new());
         let shared = Arc::new(Shared { own, address, token, version, transport, worker, led, answers });
         let closed = CancellationToken::new();
@@ -135,7 +144,7 @@ impl Station {
         };
         let own = self.shared.own.clone();
         let here = Route::Here(Box::new(self.shared.worker.clone()));
-        let peer = Arc::new(Peer::new(own.id.clone(), here));
+        let peer = Arc::new(Peer::new(own.id.clone(), self.shared.address.clone(), here));
         let roster = Arc::new(Roster::new(fleet.to_owned(), own, peer));
         free.insert(Arc::downgrade(&roster));
         Ok(Leading::new(roster))

@@ -99,18 +99,24 @@ impl Provisions {
         Ok(if wanted.wish.due().is_some() { parts.reprocessing() } else { parts })
     }
 
-    /// Has the store run pipelines, those that it has already by these specs.
+    /// Has the store run pipelines, those that it has already by these specs; with `reprocess` these begin anew.
     ///
     /// # Errors
     /// Those of writing.
-    pub async fn want(&self, wanted: &[Wanted]) -> Result<(), Error> {
+    pub async fn want(&self, wanted: &[Wanted], reprocess: bool) -> Result<(), Error> {
         let specs = Specs::open(&self.store).await?;
         for one in wanted {
             let same = |known: &Wanted| known.text == one.text && known.wish.base == one.wish.base;
             match specs.get(&one.name).await {
-                Ok(known) if same(&known) => {}
-                Ok(_) => drop(specs.update(std::slice::from_ref(one), false).await?),
-                Err(Error::Unknown { .. }) => drop(specs.create(std::slice::from_ref(one)).await?),
+                Ok(known) if same(&known) && !reprocess => {}
+                Ok(_) => drop(specs.update(std::slice::from_ref(one), reprocess).await?),
+                Err(Error::Unknown { .. }) => {
+                    specs.create(std::slice::from_ref(one)).await?;
+                    // It may have run by itself before, so that there is something to make anew.
+                    if reprocess {
+                        specs.update(std::slice::from_ref(one), true).await?;
+                    }
+                }
                 Err(error) => return Err(error),
             }
             specs.set_running(&one.name, true).await?;

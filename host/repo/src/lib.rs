@@ -61,7 +61,8 @@ pub use repo::{
 };
 pub use tree::{Change, Changed, FileEntry, Tree, diff};
 pub use upkeep::{
-    Compacted, Depth, Finding, Report, Retention, Severity, TARGET, UpgradeStep, Upgraded, fsck, repair, upgrade,
+    Compacted, Depth, Finding, MergePart, MergesParts, ReadDone, ReadPart, ReadsParts, Report, Retention, Severity,
+    TARGET, UpgradeStep, Upgraded, fsck, fsck_by, repair, repair_by, upgrade,
 };
 
 /// The names of all fail points of this room, for `SPOUT_FAULT`.

@@ -5,17 +5,17 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{
     catalog::{TableProvider, view::ViewTable},
     datasource::provider_as_source,
     error::Result as DataFusionResult,
     functions::math::expr_fn::abs,
-    functions_aggregate::expr_fn::sum,
     functions_nested::expr_fn::array_repeat,
-    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit, when},
+    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, ident, lit, when},
     scalar::ScalarValue,
 };
+use spout_arithmetic::sum;
 use spout_format::{Clash, merge};
 use spout_repo::{FileEntry, Reference, Repo, Store, Tree, path};
 
@@ -154,7 +154,7 @@ fn plan(schema: &SchemaRef, before: Arc<RepoTable>, after: Arc<RepoTable>) -> Da
         scan.project(with(lit(weight).alias(WEIGHT)))
     };
     let change = when(ident(WEIGHT).gt(lit(0i64)), lit(INSERT)).otherwise(lit(DELETE))?;
-    let copies = array_repeat(lit(true), abs(ident(WEIGHT)));
+    let copies = array_repeat(lit(true), cast(abs(ident(WEIGHT)), DataType::Int64));
     weighed("before", before, -1)?
         .union(weighed("after", after, 1)?.build()?)?
         .aggregate(columns.clone(), vec![sum(ident(WEIGHT)).alias(WEIGHT)])?

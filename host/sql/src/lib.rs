@@ -30,6 +30,7 @@ mod views;
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
+pub use datafusion::execution::SessionStateBuilder as Session;
 use datafusion::{
     catalog::TableProvider,
     common::TableReference,
@@ -42,6 +43,8 @@ use futures::{StreamExt, TryStreamExt};
 use spout_base::error::Coded as _;
 use spout_repo::{Reference, Store};
 
+#[cfg(feature = "plans")]
+pub use self::scan::travel::{codec, functions, may_run, pieces, shares};
 use self::table::RepoTable;
 
 /// What of a file is compared with what was committed.
@@ -110,12 +113,33 @@ pub async fn query_verified(
     at: &BTreeMap<String, Reference>,
     verify: Verify,
 ) -> Result<Answer, Error> {
-    // DataFusion's planning is a future of many kilobytes.
-    Box::pin(answer(store, sql, at, verify)).await
+    query_planned(store, sql, at, verify, |session| session).await
 }
 
-async fn answer(store: &Store, sql: &str, at: &BTreeMap<String, Reference>, verify: Verify) -> Result<Answer, Error> {
-    let context = SessionContext::new_with_config(SessionConfig::new().with_information_schema(false));
+/// The same, where `planned` says how plans are made and run.
+///
+/// # Errors
+/// As [`query`], and those of whoever runs the plan.
+pub async fn query_planned(
+    store: &Store,
+    sql: &str,
+    at: &BTreeMap<String, Reference>,
+    verify: Verify,
+    planned: impl FnOnce(Session) -> Session,
+) -> Result<Answer, Error> {
+    let config = SessionConfig::new().with_information_schema(false);
+    let session = planned(Session::new().with_config(config).with_default_features());
+    // DataFusion's planning is a future of many kilobytes.
+    Box::pin(answer(store, sql, at, verify, SessionContext::new_with_state(session.build()))).await
+}
+
+async fn answer(
+    store: &Store,
+    sql: &str,
+    at: &BTreeMap<String, Reference>,
+    verify: Verify,
+    context: SessionContext,
+) -> Result<Answer, Error> {
     spout_arithmetic::install(&context);
     context.register_udf(text::text());
     let state = context.state();

@@ -34,6 +34,12 @@ impl Partitions {
         Self { fields: found.into_iter().map(field).collect() }
     }
 
+    /// These columns.
+    #[cfg(feature = "plans")]
+    pub(super) fn with(fields: Vec<Field>) -> Self {
+        Self { fields }
+    }
+
     /// The columns, in the order in which they were met.
     pub(super) fn fields(&self) -> &[Field] {
         &self.fields

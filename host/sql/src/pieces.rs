@@ -27,7 +27,8 @@ pub(super) struct TablePiece {
 /// What all partitions of a scan share.
 pub(super) struct Pieces {
     pub(super) repo: Repo,
-    pub(super) tree: Tree,
+    /// The commit that they are of.
+    pub(super) commit: String,
     pub(super) partitions: Partitions,
     pub(super) list: Vec<TablePiece>,
     pub(super) verify: Verify,
@@ -54,7 +55,7 @@ impl Pieces {
             })
         });
         let list = pieces.collect();
-        Self { repo, tree, partitions, list, verify }
+        Self { repo, commit: tree.commit().to_owned(), partitions, list, verify }
     }
 
     /// The same, read with their texts as views.

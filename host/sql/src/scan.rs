@@ -18,6 +18,9 @@ use datafusion::{
     },
 };
 
+#[cfg(feature = "plans")]
+pub(super) mod travel;
+
 use super::{
     pieces::{Pieces, runs},
     read::{AHEAD, Counts, Reader, Wanted},
@@ -54,16 +57,8 @@ impl Scan {
         parts: usize,
     ) -> Self {
         kept.truncate(enough(pieces, &kept, limit.filter(|_| predicate.is_none())));
-        let weights: Vec<_> =
-            kept.iter().map(|&index| pieces.list.get(index).map_or(0, |piece| piece.piece.blob.size)).collect();
-        let runs: Arc<[Range<usize>]> = runs(&weights, parts).into();
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(SchemaRef::clone(&schema)),
-            Partitioning::UnknownPartitioning(runs.len()),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        let properties = Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative));
+        let runs: Arc<[Range<usize>]> = runs(&weights(pieces, &kept), parts).into();
+        let properties = properties(&schema, runs.len());
         let (pieces, kept, metrics) = (Arc::clone(pieces), kept.into(), ExecutionPlanMetricsSet::new());
         Self { pieces, table, schema, kept, runs, predicate, limit, properties, metrics }
     }
@@ -73,6 +68,21 @@ impl Scan {
         let range = partition.map_or(Some(0..self.kept.len()), |partition| self.runs.get(partition).cloned());
         range.and_then(|range| self.kept.get(range)).unwrap_or_default()
     }
+}
+
+fn properties(schema: &SchemaRef, partitions: usize) -> Arc<PlanProperties> {
+    let properties = PlanProperties::new(
+        EquivalenceProperties::new(SchemaRef::clone(schema)),
+        Partitioning::UnknownPartitioning(partitions),
+        EmissionType::Incremental,
+        Boundedness::Bounded,
+    );
+    Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative))
+}
+
+/// Bytes of each of the pieces at `kept`.
+fn weights(pieces: &Pieces, kept: &[usize]) -> Vec<u64> {
+    kept.iter().map(|&index| pieces.list.get(index).map_or(0, |piece| piece.piece.blob.size)).collect()
 }
 
 /// How many of the first of `kept` have `limit` rows.
@@ -89,7 +99,7 @@ fn enough(pieces: &Pieces, kept: &[usize], limit: Option<usize>) -> usize {
 
 impl DisplayAs for Scan {
     fn fmt_as(&self, kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let commit = self.pieces.tree.commit().get(..SHORT).unwrap_or(self.pieces.tree.commit());
+        let commit = self.pieces.commit.get(..SHORT).unwrap_or(&self.pieces.commit);
         let (left, all) = (self.pieces.files(self.kept.iter().copied()), self.pieces.files(0..self.pieces.len()));
         let columns: Vec<_> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
         let separator = if kind == DisplayFormatType::TreeRender { "\n" } else { ", " };

@@ -1,6 +1,7 @@
 //! Several processes share a pipeline, and whatever happens to them, every version of its repo has each message once.
 
 mod beside;
+mod bulk;
 mod fleet;
 mod helm;
 mod kafka;

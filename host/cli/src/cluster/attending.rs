@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex as StdMutex, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex as StdMutex,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -13,9 +16,10 @@ use spout_base::{
     error::{Coded as _, chain},
     owner,
 };
+use spout_bulk::Bulk;
 use spout_cluster::{Attended, Error as ClusterError, Settings, Station, attend};
 use spout_keeper::{Provisions, Servers, Wanted, Wish as PipelineWish};
-use spout_pipeline::{RunOptions, Update, Worker as Works};
+use spout_pipeline::{RunOptions, Until, Update, Worker as Works};
 use spout_repo::Leader;
 use tokio::{
     sync::{Mutex, mpsc},
@@ -25,6 +29,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    calling::plans,
+    helping::Helping,
     leading::Pipeline,
     seen::{Seen, Told, look},
 };
@@ -55,6 +61,8 @@ pub(crate) struct All<'a> {
     /// No others than these, until all of them are over; all of the store, without an end, if none are named.
     only: BTreeSet<String>,
     parts: BTreeMap<String, Part>,
+    /// Commands that this process helps, unless it waits for the end of pipelines.
+    helping: Option<Helping>,
     wanted: Vec<Wanted>,
     /// Servers of the store run pipelines by themselves; when they were looked at, and whether one runs what is wanted here.
     servers: Servers,
@@ -79,8 +87,11 @@ pub(super) async fn attend_all(
 ) -> Result<()> {
     let mut signals = Signals::new(printer)?;
     let works = Works::new(provisions.store(), Arc::new(provisions.clone()), options.memory_high);
-    let station = Arc::new(Station::open(settings, Arc::new(works)).await?);
+    let plans = Some(plans(provisions.store()));
+    let works = Bulk::new(provisions.store(), Arc::new(works));
+    let station = Arc::new(Station::open_with(settings, Arc::new(works), plans).await?);
     station.answers(Arc::new(Told(seen.shared.clone())));
+    let helping = only.is_empty().then(|| Helping::new(provisions.store(), &station));
     let address = station.address();
     if printer.json() {
         printer.value(&json!({"event": "worker", "id": station.id(), "address": address}))?;
@@ -99,6 +110,7 @@ pub(super) async fn attend_all(
         options,
         only,
         parts: BTreeMap::new(),
+        helping,
         over: BTreeSet::new(),
         updates,
         seen: &seen,
@@ -133,7 +145,11 @@ impl All<'_> {
             }
             self.reap().await;
             let done = !self.only.is_empty() && self.only.iter().all(|name| self.over.contains(name));
-            if done || (stopping && self.parts.is_empty()) {
+            if let Some(helping) = &mut self.helping {
+                helping.look().await;
+            }
+            let helps = self.helping.as_ref().is_some_and(|helping| !helping.is_over());
+            if done || (stopping && self.parts.is_empty() && !helps) {
                 break;
             }
             tokio::select! {
@@ -147,6 +163,7 @@ impl All<'_> {
                     Wish::Stop => {
                         tracing::info!("stopping: what was read is committed, partitions are given back; a second signal stops at once");
                         stopping = true;
+                        self.helping.iter().for_each(Helping::stop);
                         self.parts.values().for_each(|part| part.stop.cancel());
                     }
                 },
@@ -217,6 +234,7 @@ impl All<'_> {
             shared: self.seen.shared.clone(),
             led: StdMutex::default(),
             ends: !self.only.is_empty(),
+            takes: AtomicBool::new(!self.only.is_empty() && self.options.until != Until::Stopped),
             failed: Mutex::default(),
         });
         let (station, own, stop) = (Arc::clone(&self.station), Arc::clone(&pipeline), CancellationToken::new());

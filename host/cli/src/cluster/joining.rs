@@ -10,7 +10,7 @@ use clap::Args;
 use spout_base::bounded;
 use spout_cluster::{Certificates, Settings, Token};
 
-use crate::{certificate::Certificate, error::Error, ui::Ui};
+use crate::{certificate::Certificate, error::Error};
 
 /// Where the token is, unless a file says it.
 const TOKEN: &str = "SPOUT_JOIN_TOKEN";
@@ -52,9 +52,9 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 impl Joining {
-    /// The same as the cluster room has it.
-    pub(super) fn settings(&self, certificate: &Certificate, ui: &Ui) -> Result<Settings> {
-        if certificate.files().is_some() && self.ca.is_none() && !ui.is_wanted() {
+    /// The same as the cluster room has it. A certificate without an authority is for others, which the process `serves`.
+    pub(super) fn settings(&self, certificate: &Certificate, serves: bool) -> Result<Settings> {
+        if certificate.files().is_some() && self.ca.is_none() && !serves {
             let what = "`--cert` without `--ca`: other processes of the cluster need the authority that vouches for it; --ui alone does not";
             return Err(Error::Usage { verb: "worker", what: what.into() }.into());
         }
@@ -95,7 +95,7 @@ pub(crate) struct Shared {
     #[arg(
         long,
         help_heading = "Cluster",
-        conflicts_with_all = ["reset_node", "reprocess", "harden", "fail_on_dead_letters"]
+        conflicts_with_all = ["reset_node", "harden", "fail_on_dead_letters"]
     )]
     pub(crate) cluster: bool,
     #[command(flatten)]

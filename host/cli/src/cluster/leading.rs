@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex as StdMutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -30,6 +30,8 @@ pub(super) struct Pipeline {
     pub(super) led: StdMutex<Option<String>>,
     /// Whether it is over where it fails for good: somebody waits for its end. Otherwise it is tried again, as a server does.
     pub(super) ends: bool,
+    /// It leads first whoever leads now: where somebody waits for its end, only who leads it knows when that is.
+    pub(super) takes: AtomicBool,
     /// Why it failed last.
     pub(super) failed: Mutex<Option<anyhow::Error>>,
 }
@@ -44,6 +46,9 @@ impl Branch for Pipeline {
         };
         let (epoch, holder) = holder.map_err(|error| chain(&error))?;
         self.seen.store(epoch, Ordering::Relaxed);
+        if self.takes.swap(false, Ordering::Relaxed) {
+            return Ok(None);
+        }
         let leads = holder.filter(|holder| !holder.has_left()).map(|holder| holder.leader);
         let claimed = leads.map(|leader| {
             let (id, address) = leader.map(|Leader { id, address }| (id, address)).unzip();

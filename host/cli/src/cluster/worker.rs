@@ -59,7 +59,7 @@ impl Worker {
         let memory_high = self.memory_high.map(|size| size.0);
         let options =
             RunOptions { until: Until::Stopped, json: printer.json(), memory_high, access: None, leads: None };
-        let settings = self.joining.settings(&self.certificate, &self.ui)?;
+        let settings = self.joining.settings(&self.certificate, self.ui.is_wanted())?;
         let seen = Seen::open(&provisions, (&self.ui, &self.certificate), global, printer).await?;
         attend_all(provisions, settings, seen, options, BTreeSet::new(), printer).await
     }
@@ -70,7 +70,7 @@ pub(crate) async fn run(
     specs: &[Loaded],
     joining: &Joining,
     (ui, certificate): (&Ui, &Certificate),
-    (until, memory_high): (Until, Option<u64>),
+    (until, memory_high, reprocess): (Until, Option<u64>, bool),
     global: &Global,
     printer: &mut Printer,
 ) -> Result<()> {
@@ -82,10 +82,10 @@ pub(crate) async fn run(
         Ok(Wanted::of_loaded(loaded, &base))
     });
     let wanted = wanted.collect::<Result<Vec<Wanted>, Error>>()?;
-    provisions.want(&wanted).await?;
+    provisions.want(&wanted, reprocess).await?;
     let only = wanted.iter().map(|one| one.name.clone()).collect();
     let options = RunOptions { until, json: printer.json(), memory_high, access: None, leads: None };
-    let settings = joining.settings(certificate, ui)?;
+    let settings = joining.settings(certificate, ui.is_wanted())?;
     let seen = Seen::open(&provisions, (ui, certificate), global, printer).await?;
     attend_all(provisions, settings, seen, options, only, printer).await
 }

@@ -124,6 +124,8 @@ impl Route {
 /// A member as the leader has it.
 pub(crate) struct Peer {
     pub(crate) id: String,
+    /// Where it is reached.
+    pub(crate) address: Address,
     route: Route,
     /// It is no member any more.
     pub(crate) gone: CancellationToken,
@@ -139,8 +141,8 @@ impl fmt::Debug for Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(id: String, route: Route) -> Self {
-        Self { id, route, gone: CancellationToken::new(), why: OnceLock::new(), tasks: AtomicUsize::new(0) }
+    pub(crate) fn new(id: String, address: Address, route: Route) -> Self {
+        Self { id, address, route, gone: CancellationToken::new(), why: OnceLock::new(), tasks: AtomicUsize::new(0) }
     }
 
     /// It is a member no longer; whoever says so first says why.

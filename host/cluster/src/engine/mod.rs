@@ -4,17 +4,22 @@
 //! [`job`] plans and follows a job, [`task`] is the leaf of its plan, [`channel`] how the engine reaches a member, with answers that are
 //! [`bounded`], and [`serve`] how it is reached.
 //!
+//! [`query`] is the exception: a plan that somebody else made, which the engine distributes.
+//!
 //! **Invariant**: a task is started once. Whatever goes wrong with it ends the job.
 
 mod bounded;
 mod channel;
 mod job;
+mod query;
 mod serve;
 mod task;
 
+pub use self::query::{Plans, Shares};
 pub(crate) use self::{
     channel::{Address, Peer, Route},
     job::start,
+    query::{Others, distributed},
     serve::{serve, worker},
 };
 

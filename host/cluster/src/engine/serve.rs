@@ -4,8 +4,8 @@ use std::{io, sync::Arc};
 
 use datafusion::{
     common::{Result, plan_err},
-    error::DataFusionError,
     execution::{SessionState, SessionStateBuilder},
+    physical_plan::ExecutionPlan,
 };
 use datafusion_distributed::{
     DistributedExt as _, Worker, WorkerPlanRewriteEvent, WorkerPlanRewriteEventResponse, WorkerQueryContext,
@@ -20,7 +20,7 @@ use tonic::{
 };
 
 use super::{
-    MESSAGE, PROOF,
+    MESSAGE, Others, PROOF, Plans,
     task::{Doer, TaskCodec, TaskExec},
 };
 use crate::{
@@ -37,28 +37,42 @@ const CALLS: u32 = 4096;
 const GIVEN_UP: usize = 4096;
 
 /// What does the engine's tasks in this process.
-pub(crate) fn worker(works: Arc<dyn Works>, version: &str) -> Worker {
+pub(crate) fn worker(works: Arc<dyn Works>, plans: Option<(Plans, Others)>, version: &str) -> Worker {
     let session = move |context: WorkerQueryContext| {
-        let works = Arc::clone(&works);
-        async move { Ok::<SessionState, DataFusionError>(session(context.builder, works)) }
+        let (works, plans) = (Arc::clone(&works), plans.clone());
+        async move { session(context.builder, works, plans) }
     };
     Worker::from_session_builder(session).with_version(version.to_owned())
 }
 
-fn session(mut builder: SessionStateBuilder, works: Arc<dyn Works>) -> SessionState {
+fn session(
+    mut builder: SessionStateBuilder,
+    works: Arc<dyn Works>,
+    plans: Option<(Plans, Others)>,
+) -> Result<SessionState> {
     let config = builder.config().get_or_insert_default();
     config.set_extension(Arc::new(Doer(works)));
     config.set_distributed_user_codec(TaskCodec);
-    config.set_distributed_worker_plan_rewrite_handler(tasks_only);
-    builder.build()
+    let may_run = plans.as_ref().map(|(plans, _)| plans.clone());
+    config.set_distributed_worker_plan_rewrite_handler(move |event: WorkerPlanRewriteEvent<'_>| {
+        taken(may_run.as_ref(), &event.plan)?;
+        Ok(WorkerPlanRewriteEventResponse::new(event.plan))
+    });
+    let Some((plans, others)) = plans else { return Ok(builder.build()) };
+    plans.open(config);
+    config.set_distributed_channel_resolver(others);
+    let mut state = builder.build();
+    (plans.functions)(&mut state)?;
+    Ok(state)
 }
 
-/// Plans can read files and more; of a leader only tasks are taken.
-fn tasks_only(event: WorkerPlanRewriteEvent<'_>) -> Result<WorkerPlanRewriteEventResponse> {
-    if event.plan.downcast_ref::<TaskExec>().is_none() {
-        return plan_err!("{} is no task of a pipeline", event.plan.name());
+/// Plans can read files and more; of a leader only tasks are taken, and of queries what may run.
+fn taken(plans: Option<&Plans>, plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+    match plans {
+        _ if plan.downcast_ref::<TaskExec>().is_some() => Ok(()),
+        Some(plans) => plans.check(plan),
+        None => plan_err!("{} is no task of a pipeline", plan.name()),
     }
-    Ok(WorkerPlanRewriteEventResponse::new(event.plan))
 }
 
 /// Serves the engine on connections that come from `links`, until there are no more. A caller that falls silent is gone, and so are
@@ -98,10 +112,14 @@ impl Connected for Link {
 mod tests {
     use datafusion::{
         arrow::datatypes::Schema,
-        physical_plan::{empty::EmptyExec, metrics::ExecutionPlanMetricsSet},
+        physical_plan::{
+            coalesce_partitions::CoalescePartitionsExec, empty::EmptyExec, metrics::ExecutionPlanMetricsSet,
+            union::UnionExec,
+        },
         prelude::SessionContext,
     };
     use datafusion_distributed::{MaybeEncoded, SetPlanRequest, TaskKey};
+    use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
     use futures::{StreamExt as _, stream::BoxStream};
     use http::HeaderMap;
     use url::Url;
@@ -126,18 +144,19 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn of_a_leader_only_tasks_are_taken() {
+    /// What a station says to the plan of a caller that knows the token.
+    async fn sent(plan: Arc<dyn ExecutionPlan>, plans: Option<Plans>) -> Result<(), String> {
         let token = Token::new("sixteen bytes or more").unwrap();
         let settings = Settings::new(([127, 0, 0, 1], 0).into(), token.clone());
-        let station = Station::open(settings, Arc::new(Nothing)).await.unwrap();
+        let station = Station::open_with(settings, Arc::new(Nothing), plans).await.unwrap();
         let transport = Transport::new(None, Pace::default()).unwrap();
-        let route = Route::there(&Address::parse(&station.address()).unwrap(), &transport, &token).unwrap();
-        let peer = Arc::new(Peer::new(station.id().to_owned(), route));
+        let address = Address::parse(&station.address()).unwrap();
+        let route = Route::there(&address, &transport, &token).unwrap();
+        let peer = Arc::new(Peer::new(station.id().to_owned(), address, route));
         let request = SetPlanRequest {
             task_key: TaskKey { query_id: Default::default(), stage_id: 1, task_number: 0 },
             task_count: 1,
-            plan: MaybeEncoded::Decoded(Arc::new(EmptyExec::new(Arc::new(Schema::empty())))),
+            plan: MaybeEncoded::Decoded(plan),
             work_unit_feed_declarations: Vec::new(),
             target_worker_url: Url::parse("spout:/0").unwrap(),
             query_start_time_ns: 0,
@@ -146,9 +165,36 @@ mod tests {
         let metrics = ExecutionPlanMetricsSet::new();
         let mut channel = peer.channel();
         let taken = channel.coordinator_channel(HeaderMap::new(), request, messages, metrics, &context).await;
-        let error = taken.map(drop).unwrap_err();
-        assert!(error.to_string().contains("EmptyExec is no task of a pipeline"), "{error}");
-        // That was an error of the worker's engine, so the member is still one.
+        // An error was one of the worker's engine, so the member is still one.
         assert!(!peer.gone.is_cancelled());
+        taken.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn empty() -> Arc<dyn ExecutionPlan> {
+        Arc::new(EmptyExec::new(Arc::new(Schema::empty())))
+    }
+
+    #[tokio::test]
+    async fn of_a_leader_only_tasks_are_taken() {
+        let error = sent(empty(), None).await.unwrap_err();
+        assert!(error.contains("EmptyExec is no task of a pipeline"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn of_queries_every_operator_has_to_be_one_that_may_run() {
+        let plans = || Plans {
+            codec: Arc::new(DefaultPhysicalExtensionCodec {}),
+            functions: |_| Ok(()),
+            pieces: |_| None,
+            shares: |_, _| None,
+            may_run: |plan| plan.name() == "EmptyExec",
+        };
+        assert_eq!(sent(empty(), Some(plans())).await, Ok(()));
+        let within: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(empty()));
+        let error = sent(within, Some(plans())).await.unwrap_err();
+        assert!(error.contains("CoalescePartitionsExec may not be in the plan of a query"), "{error}");
+        let above: Arc<dyn ExecutionPlan> = UnionExec::try_new(vec![empty(), empty()]).unwrap();
+        let error = sent(above, Some(plans())).await.unwrap_err();
+        assert!(error.contains("UnionExec may not be"), "{error}");
     }
 }

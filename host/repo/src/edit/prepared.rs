@@ -28,6 +28,13 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    /// What it is made of.
+    pub(crate) fn staged(&self) -> &Staged {
+        &self.0
+    }
+}
+
 impl OpenCommit {
     /// The same as one of `parts` that become one commit: the record holds as many bytes of all of them together as it does of one.
     #[must_use]

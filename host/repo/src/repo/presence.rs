@@ -1,4 +1,5 @@
-//! Who runs pipelines of a store: each server says so in an object of its own, which it writes anew every few seconds.
+//! Who runs pipelines of a store: each server says so in an object of its own, which it writes anew every few seconds. Commands that
+//! want others to share their work say so in the same way.
 //!
 //! What is said here keeps two servers from taking a branch from each other again and again. Nothing relies on it: that only one
 //! writes a branch is up to the branch.
@@ -15,14 +16,16 @@ use spout_base::clock::{self, Instant};
 use super::store::Store;
 use crate::{
     error::Error,
-    log::Process,
+    log::{Leader, Process},
     object::{Objects, Step},
 };
 
-/// Where all of them are.
+/// Where servers say so.
 const SERVERS: &str = "servers";
+/// Where commands do.
+const CALLS: &str = "calls";
 
-/// What a server says.
+/// What a server says, or a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beat {
     /// Tells it from all others; of two that ask for the same at the same time, the one with the lesser id gets it.
@@ -31,14 +34,19 @@ pub struct Beat {
     pub process: Process,
     /// How often it has said something.
     pub count: u64,
-    /// The pipelines that it runs.
+    /// The pipelines that it runs; what a command does.
     pub runs: BTreeSet<String>,
+    /// Where a command is reached by those who share its work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<Leader>,
 }
 
 /// A server among the others of its store.
 #[derive(Debug)]
 pub struct Presence {
     objects: Objects,
+    /// The directory that they are in.
+    among: &'static str,
     own: Beat,
     /// Servers that were seen: what each said last, and when that was new.
     seen: BTreeMap<String, (u64, Instant)>,
@@ -50,16 +58,27 @@ impl Store {
     /// A server of this store, which nobody knows of yet. Others that are silent for `patience` count as gone.
     #[must_use]
     pub fn presence(&self, patience: Duration) -> Presence {
-        let own = Beat { id: clock::nonce(), process: Process::own(), count: 0, runs: BTreeSet::new() };
-        Presence { objects: self.objects().clone(), own, seen: BTreeMap::new(), patience }
+        self.among(SERVERS, None, patience)
+    }
+
+    /// A command that wants others to share its work, as `leader`, or one that looks for such commands. Nobody knows of it yet; others
+    /// that are silent for `patience` count as gone.
+    #[must_use]
+    pub fn calls(&self, leader: Option<Leader>, patience: Duration) -> Presence {
+        self.among(CALLS, leader, patience)
+    }
+
+    fn among(&self, among: &'static str, leader: Option<Leader>, patience: Duration) -> Presence {
+        let own = Beat { id: clock::nonce(), process: Process::own(), count: 0, runs: BTreeSet::new(), leader };
+        Presence { objects: self.objects().clone(), among, own, seen: BTreeMap::new(), patience }
     }
 }
 
-fn place(id: &str) -> Path {
-    Path::from(format!("{SERVERS}/{id}.json"))
-}
-
 impl Presence {
+    fn place(&self, id: &str) -> Path {
+        Path::from(format!("{}/{id}.json", self.among))
+    }
+
     /// What it says.
     #[must_use]
     pub fn own(&self) -> &Beat {
@@ -74,7 +93,7 @@ impl Presence {
         if runs.is_empty() && self.own.count == 0 {
             return Ok(());
         }
-        let path = place(&self.own.id);
+        let path = self.place(&self.own.id);
         self.own.runs = runs;
         if self.own.runs.is_empty() {
             self.own.count = 0;
@@ -113,7 +132,7 @@ impl Presence {
     /// Those of reading.
     pub async fn others(&mut self) -> Result<Vec<Beat>, Error> {
         let mut living = Vec::new();
-        for (path, _) in self.objects.list(&Path::from(SERVERS)).await? {
+        for (path, _) in self.objects.list(&Path::from(self.among)).await? {
             let Some(bytes) = self.objects.find(&path).await? else { continue };
             let Ok(beat) = serde_json::from_slice::<Beat>(&bytes) else { continue };
             if beat.id == self.own.id {

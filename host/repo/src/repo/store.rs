@@ -206,6 +206,19 @@ impl Store {
         }
     }
 
+    /// The repo of this name, of which the caller knows that it is there; nothing is read to find out.
+    ///
+    /// # Errors
+    /// [`Error::BadName`], and [`Error::UnknownRepo`] where it is not shown.
+    pub fn named(&self, name: &str) -> Result<Repo, Error> {
+        path::repo_name(name)?;
+        if self.shows(name) {
+            Ok(Repo::new(self.objects.clone(), name))
+        } else {
+            Err(Error::UnknownRepo { repo: name.to_owned(), store: self.url().to_owned(), nearest: String::new() })
+        }
+    }
+
     async fn unknown(&self, name: &str) -> Result<Error, Error> {
         let nearest = did_you_mean(name, self.names().await?.iter().map(String::as_str));
         Ok(Error::UnknownRepo { repo: name.to_owned(), store: self.url().to_owned(), nearest })

@@ -5,19 +5,19 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::SchemaRef;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_data::ByteSize;
-use spout_format::{Encoded, Format, TableWriter, decode};
+use spout_format::Format;
 
+use super::merging::{Group, Here, MergesParts, parts};
 use crate::{
-    edit::{Edit, Finished, OpenCommit},
+    edit::{Edit, Finished},
     error::Error,
-    log::PutMode,
+    log::Piece,
     path,
     repo::Repo,
-    tree::{FileEntry, Tree},
+    tree::{FileEntry, Tree, encode_schema},
 };
 
 /// Files of this size are made; those of more than half of it are left alone.
@@ -38,32 +38,47 @@ pub struct Compacted {
     pub commit: Option<String>,
 }
 
-/// Files that become one.
-type Group<'a> = Vec<&'a FileEntry>;
-
 impl Repo {
     /// Compacts the Parquet files of `branch` into files of about `target`.
     ///
     /// # Errors
     /// Those of reading and writing; [`Error::NotNext`] where others changed the files meanwhile.
     pub async fn compact(&self, branch: &str, target: ByteSize) -> Result<Compacted, Error> {
+        self.compact_by(branch, target, &Here(self)).await
+    }
+
+    /// The same, where `mergers` merge the files.
+    ///
+    /// # Errors
+    /// As [`compact`](Self::compact), and those of `mergers`.
+    pub async fn compact_by<M: MergesParts>(
+        &self,
+        branch: &str,
+        target: ByteSize,
+        mergers: &M,
+    ) -> Result<Compacted, M::Error> {
         let state = self.known(branch).await?;
         let tree = Tree::of(&state).await?;
-        let groups = groups(&tree, target);
+        let neighbours = neighbours(&tree, target);
         let mut done = Compacted::default();
-        if groups.is_empty() {
+        if neighbours.is_empty() {
             return Ok(done);
         }
         let mut editor = self.edit(branch).await?;
         let mut open = self.open_commit_on(branch);
         let mut edit = Edit { compaction: true, ..Edit::new("compaction") };
-        for (number, group) in groups.into_iter().enumerate() {
-            let table = self.together(&tree, &group).await?;
-            edit.unchanged.extend(group.iter().map(|file| (file.path.clone(), Some(file.sha256.clone()))));
-            done.before += group.iter().map(|file| file.pieces.len() as u64).sum::<u64>();
+        let (mut groups, mut schemas) = (Vec::with_capacity(neighbours.len()), BTreeMap::new());
+        for (number, files) in neighbours.iter().enumerate() {
+            edit.unchanged.extend(files.iter().map(|file| (file.path.clone(), Some(file.sha256.clone()))));
+            let group = group(&tree, files, (open.id(), number), &mut schemas)?;
+            done.before += group.pieces.len() as u64;
             done.after += 1;
-            done.rows += table.rows;
-            replace(&mut open, &group, number, table).await?;
+            done.rows += group.rows();
+            groups.push(group);
+        }
+        let parts = parts(self, branch, groups, &schemas, mergers.most());
+        for prepared in mergers.merge(&parts).await? {
+            open.join(prepared)?;
         }
         match Box::pin(editor.finish(open, edit)).await? {
             Finished::Committed(commit) => Ok(Compacted { commit: Some(commit.header.id), ..done }),
@@ -72,59 +87,49 @@ impl Repo {
                 what: "a file that was compacted",
                 expected: "as it was".to_owned(),
                 found: format!("another one in commit {}", head.header.id),
-            }),
-            Finished::Unknown(error) => Err(*error),
+            })?,
+            Finished::Unknown(error) => Err(*error)?,
         }
-    }
-
-    async fn together(&self, tree: &Tree, group: &Group<'_>) -> Result<Encoded, Error> {
-        let mut writer: Option<TableWriter> = None;
-        let mut pieces = Vec::new();
-        group.iter().for_each(|file| pieces.extend(file.pieces.iter().map(|piece| (*file, piece))));
-        for (file, piece) in pieces {
-            let Some(schema) = tree.schema(piece) else { continue };
-            let bytes = self.piece(file, piece).await?;
-            for batch in decode(&file.path, Format::Parquet, schema, bytes, None)? {
-                let to = match &mut writer {
-                    Some(to) => to,
-                    None => writer.insert(TableWriter::new(Format::Parquet, SchemaRef::clone(schema))?),
-                };
-                to.write(&batch?)?;
-            }
-        }
-        let writer = match writer {
-            Some(writer) => writer,
-            None => TableWriter::new(Format::Parquet, schema_of(tree, group))?,
-        };
-        Ok(writer.finish()?)
     }
 }
 
-fn schema_of(tree: &Tree, group: &Group<'_>) -> SchemaRef {
-    let first = group.iter().flat_map(|file| &file.pieces).find_map(|piece| tree.schema(piece));
-    first.cloned().unwrap_or_else(|| SchemaRef::new(arrow::datatypes::Schema::empty()))
-}
-
-/// A file that had several pieces keeps its name; several files become one with a name that sorts where the first was.
-async fn replace(open: &mut OpenCommit, group: &Group<'_>, number: usize, table: Encoded) -> Result<(), Error> {
-    let Some(first) = group.first() else { return Ok(()) };
-    let to = match group.len() {
-        1 => first.path.clone(),
+/// What is to become of `files`. One that has several pieces keeps its name; several become one with a name that sorts where the first
+/// was, with the number that the group has in the commit `id`.
+fn group(
+    tree: &Tree,
+    files: &[&FileEntry],
+    (id, number): (&str, usize),
+    schemas: &mut BTreeMap<String, String>,
+) -> Result<Group, Error> {
+    let first = files.first().map(|file| file.path.as_str()).unwrap_or_default();
+    let to = match files.len() {
+        1 => first.to_owned(),
         _ => {
-            let stem = first.path.strip_suffix(".parquet").unwrap_or(&first.path);
-            let id = open.id().get(..8).unwrap_or_default().to_owned();
-            format!("{stem}-compact-{id}-{number}.parquet")
+            let stem = first.strip_suffix(".parquet").unwrap_or(first);
+            format!("{stem}-compact-{}-{number}.parquet", id.get(..8).unwrap_or_default())
         }
     };
-    for file in group.iter().filter(|file| file.path != to) {
-        open.delete_file(&file.path)?;
+    let gone = files.iter().filter(|file| file.path != to).map(|file| file.path.clone()).collect();
+    let schema = files.first().and_then(|file| one_schema(file)).unwrap_or_default();
+    let known = files.iter().flat_map(|file| &file.pieces).find_map(|piece| tree.schema(piece));
+    if let Some(known) = known.filter(|_| !schemas.contains_key(schema)) {
+        let (_, text) = encode_schema(known).map_err(|source| Error::encode(Format::Parquet.extension(), source))?;
+        schemas.insert(schema.to_owned(), text);
     }
-    open.put_table(&to, PutMode::Overwrite, table).await
+    let pieces = files.iter().flat_map(|file| file.pieces.iter().map(|piece| (file.path.clone(), light(piece))));
+    Ok(Group { to, gone, schema: schema.to_owned(), pieces: pieces.collect() })
+}
+
+/// The piece without what is known of its values: nobody needs that to merge it.
+fn light(piece: &Piece) -> Piece {
+    let mut piece = piece.clone();
+    piece.table.iter_mut().for_each(|table| table.columns.clear());
+    piece
 }
 
 /// Neighbours of one directory and schema, together no larger than `target`.
-fn groups(tree: &Tree, target: ByteSize) -> Vec<Group<'_>> {
-    let mut open: BTreeMap<(&str, &str), Group<'_>> = BTreeMap::new();
+fn neighbours(tree: &Tree, target: ByteSize) -> Vec<Vec<&FileEntry>> {
+    let mut open: BTreeMap<(&str, &str), Vec<&FileEntry>> = BTreeMap::new();
     let mut done = Vec::new();
     for file in tree.files().filter(|file| file.format == Some(Format::Parquet)) {
         let Some(schema) = one_schema(file) else { continue };
@@ -143,7 +148,7 @@ fn groups(tree: &Tree, target: ByteSize) -> Vec<Group<'_>> {
     done
 }
 
-fn size(group: &Group<'_>) -> u64 {
+fn size(group: &[&FileEntry]) -> u64 {
     group.iter().map(|file| file.size).sum()
 }
 

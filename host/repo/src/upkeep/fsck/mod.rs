@@ -2,6 +2,7 @@
 
 mod leftovers;
 mod objects;
+mod reading;
 mod records;
 mod repair;
 mod tables;
@@ -9,6 +10,9 @@ mod tables;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_format::sha256;
+
+use self::reading::Here;
+pub use self::reading::{ReadDone, ReadPart, ReadsParts};
 
 use crate::{
     error::Error,
@@ -134,6 +138,19 @@ impl Report {
 /// # Errors
 /// Only where the store itself cannot be listed, or `only` is not there: what is damaged is a finding.
 pub async fn fsck(store: &Store, only: Option<&str>, depth: Depth) -> Result<Report, Error> {
+    fsck_by(store, only, depth, &Here(store)).await
+}
+
+/// The same, where `readers` read the bytes.
+///
+/// # Errors
+/// As [`fsck`], and those of `readers`.
+pub async fn fsck_by<R: ReadsParts>(
+    store: &Store,
+    only: Option<&str>,
+    depth: Depth,
+    readers: &R,
+) -> Result<Report, R::Error> {
     let mut report = Report::default();
     let names = store.names().await?;
     let names = match only {
@@ -150,7 +167,7 @@ pub async fn fsck(store: &Store, only: Option<&str>, depth: Depth) -> Result<Rep
         report.repos += 1;
         about(&repo, &mut report).await?;
         let named = records::check(&repo, depth, &mut report).await?;
-        objects::check(&repo, depth, &named, &mut report).await?;
+        objects::check(&repo, depth, named, readers, &mut report).await?;
         leftovers::check(&repo, &mut report);
     }
     report.sort();
@@ -163,7 +180,20 @@ pub async fn fsck(store: &Store, only: Option<&str>, depth: Depth) -> Result<Rep
 /// # Errors
 /// As [`fsck`], and those of writing.
 pub async fn repair(store: &Store, only: Option<&str>, depth: Depth) -> Result<Report, Error> {
-    let mut report = fsck(store, only, depth).await?;
+    repair_by(store, only, depth, &Here(store)).await
+}
+
+/// The same, where `readers` read the bytes.
+///
+/// # Errors
+/// As [`repair`], and those of `readers`.
+pub async fn repair_by<R: ReadsParts>(
+    store: &Store,
+    only: Option<&str>,
+    depth: Depth,
+    readers: &R,
+) -> Result<Report, R::Error> {
+    let mut report = fsck_by(store, only, depth, readers).await?;
     for finding in &mut report.findings {
         if let Some(remedy) = finding.remedy.take() {
             finding.repaired = repair::apply(store, &remedy).await?;

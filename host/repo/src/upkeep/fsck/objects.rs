@@ -3,10 +3,25 @@
 use std::collections::BTreeMap;
 
 use super::records::Seen;
-use super::{Depth, Report, Severity, mismatch, reason};
-use crate::{delta, error::Error, layout::Layout, log::Slot, repo::Repo, upkeep::reach::Named};
+use super::{
+    Depth, Report, Severity, mismatch,
+    reading::{self, ReadsParts},
+};
+use crate::{
+    delta,
+    layout::Layout,
+    log::{Blob, Place},
+    repo::Repo,
+    upkeep::reach::Named,
+};
 
-pub(super) async fn check(repo: &Repo, depth: Depth, seen: &Seen, report: &mut Report) -> Result<(), Error> {
+pub(super) async fn check<R: ReadsParts>(
+    repo: &Repo,
+    depth: Depth,
+    seen: Seen,
+    readers: &R,
+    report: &mut Report,
+) -> Result<(), R::Error> {
     let mut there = BTreeMap::new();
     let (mut replaced, mut replaced_bytes) = (0u64, 0u64);
     for directory in [repo.layout.data(), repo.layout.tables(), repo.layout.index()] {
@@ -34,57 +49,38 @@ pub(super) async fn check(repo: &Repo, depth: Depth, seen: &Seen, report: &mut R
             format!("{replaced} runs that newer ones have replaced ({replaced_bytes} bytes); `spout gc` removes them");
         report.find(Severity::Note, repo.objects.shown(&repo.layout.index()), what, "nothing");
     }
-    for (name, named) in &seen.reach.objects {
-        object(repo, depth, (name, named), there.get(name).copied(), seen, report).await?;
-    }
-    for ((slot, _), named) in &seen.reach.inline {
-        if !seen.inline.contains(&(slot.clone(), named.blob.sha256.clone())) {
-            packed(repo, depth, (slot, named), seen, report).await;
+    let wanted = |(name, named): (String, Named)| {
+        let wrong = match there.get(&name) {
+            None => Some("it is missing".to_owned()),
+            Some(&size) if depth == Depth::Structure => mismatch(&named.blob, size, None),
+            // Its bytes say more.
+            Some(_) => return Some(named),
+        };
+        if let Some(wrong) = wrong {
+            report.find(Severity::Error, repo.objects.shown(&repo.layout.object(&name)), wrong, named.what);
+        }
+        None
+    };
+    let mut named: Vec<Named> = seen.reach.objects.into_iter().filter_map(wanted).collect();
+    let inline = seen.reach.inline.into_iter();
+    named.extend(inline.filter(|(key, _)| !seen.inline.contains(key)).map(|(_, named)| named));
+    let parts = reading::parts(repo, depth, named.into_iter(), &seen.reach.schemas, readers.most());
+    let done = readers.read(&parts).await?;
+    for (part, done) in parts.iter().zip(done) {
+        report.bytes += done.bytes;
+        report.tables += done.tables;
+        for (one, wrong) in done.wrong.into_iter().filter_map(|(at, wrong)| Some((part.blobs.get(at)?, wrong))) {
+            report.find(Severity::Error, shown(repo, &one.blob), wrong, &one.what);
         }
     }
     Ok(())
 }
 
-async fn object(
-    repo: &Repo,
-    depth: Depth,
-    (name, named): (&str, &Named),
-    size: Option<u64>,
-    seen: &Seen,
-    report: &mut Report,
-) -> Result<(), Error> {
-    let path = repo.layout.object(name);
-    let Named { blob, what, .. } = named;
-    let wrong = match (size, depth) {
-        (None, _) => Some("it is missing".to_owned()),
-        (Some(size), Depth::Structure) => mismatch(blob, size, None),
-        (Some(_), Depth::Everything | Depth::Decoded) => match repo.objects.find(&path).await {
-            Ok(Some(bytes)) => {
-                report.bytes += bytes.len() as u64;
-                let wrong = mismatch(blob, bytes.len() as u64, Some(&bytes));
-                wrong.or_else(|| seen.undecodable(depth, named, bytes, report))
-            }
-            Ok(None) => Some("it is missing".to_owned()),
-            Err(error) => Some(reason(error)),
-        },
-    };
-    if let Some(wrong) = wrong {
-        report.find(Severity::Error, repo.objects.shown(&path), wrong, what);
-    }
-    Ok(())
-}
-
-/// Bytes of a record that is not kept have to be in a pack.
-async fn packed(repo: &Repo, depth: Depth, (slot, named): (&Slot, &Named), seen: &Seen, report: &mut Report) {
-    let wrong = match repo.blob(&named.what, &named.blob).await {
-        Ok(bytes) => {
-            report.bytes += bytes.len() as u64;
-            seen.undecodable(depth, named, bytes, report)
-        }
-        Err(error) => Some(reason(error)),
-    };
-    if let Some(wrong) = wrong {
-        let object = repo.objects.shown(&repo.layout.record(&slot.branch, slot.sequence));
-        report.find(Severity::Error, object, wrong, &named.what);
+/// Where bytes are, or were.
+fn shown(repo: &Repo, blob: &Blob) -> String {
+    match &blob.place {
+        Place::Object(name) => repo.objects.shown(&repo.layout.object(name)),
+        Place::Record(slot) => repo.objects.shown(&repo.layout.record(&slot.branch, slot.sequence)),
+        Place::Inline(_) => "its record".to_owned(),
     }
 }

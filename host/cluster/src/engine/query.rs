@@ -1,0 +1,188 @@
+//! Queries whose plans the engine distributes over the members of a fleet.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use datafusion::{
+    common::{
+        Result, exec_datafusion_err, exec_err, plan_err,
+        tree_node::{TreeNode as _, TreeNodeRecursion},
+    },
+    error::DataFusionError,
+    execution::{SessionState, SessionStateBuilder},
+    physical_plan::ExecutionPlan,
+    prelude::SessionConfig,
+};
+use datafusion_distributed::{
+    BroadcastExec, ChannelResolver, DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedExt as _,
+    DistributedLeafExec, NetworkBoundaryExt as _, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse,
+    SessionStateBuilderExt as _, WorkerChannel, WorkerResolver,
+};
+use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use url::Url;
+
+use super::{
+    Address, Peer, Route,
+    task::{TaskCodec, TaskExec},
+};
+use crate::{link::Transport, settings::Token};
+
+/// Operators of the engine that it does not let others name.
+const ENGINES: [&str; 2] = ["ChildrenIsolatorUnionExec", "SamplerExec"];
+
+/// What makes so many leaves of one, if it can be shared.
+pub type Shares = fn(&Arc<dyn ExecutionPlan>, usize) -> Option<Vec<Arc<dyn ExecutionPlan>>>;
+
+/// Which plans of queries travel, and how.
+#[derive(Clone)]
+pub struct Plans {
+    /// Carries their leaves, and opens them.
+    pub codec: Arc<dyn PhysicalExtensionCodec>,
+    /// Makes the functions known that they use.
+    pub functions: fn(&mut SessionState) -> Result<()>,
+    /// Among how many processes a leaf can be shared; none, if it is no such leaf.
+    pub pieces: fn(&Arc<dyn ExecutionPlan>) -> Option<usize>,
+    /// So many leaves in the place of one.
+    pub shares: Shares,
+    /// Whether an operator that another process has sent may run.
+    pub may_run: fn(&Arc<dyn ExecutionPlan>) -> bool,
+}
+
+impl fmt::Debug for Plans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plans").finish_non_exhaustive()
+    }
+}
+
+impl Plans {
+    /// Makes a session able to read plans of others.
+    pub(super) fn open(&self, config: &mut SessionConfig) {
+        config.set_distributed_user_codec_arc(Arc::clone(&self.codec));
+    }
+
+    /// That nothing but what may run is in `plan`, which another process has sent.
+    pub(super) fn check(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+        plan.apply(|node| {
+            let engines = node.is_network_boundary()
+                || node.downcast_ref::<BroadcastExec>().is_some()
+                || ENGINES.contains(&node.name());
+            // The leaf of a job is one by itself, never a part of a query.
+            if node.downcast_ref::<TaskExec>().is_none() && (engines || (self.may_run)(node)) {
+                Ok(TreeNodeRecursion::Continue)
+            } else {
+                plan_err!("{} may not be in the plan of a query", node.name())
+            }
+        })
+        .map(drop)
+    }
+}
+
+/// A session whose plans are distributed over `peers`.
+pub(crate) fn distributed(
+    mut session: SessionStateBuilder,
+    plans: &Plans,
+    peers: &BTreeMap<String, Arc<Peer>>,
+) -> SessionStateBuilder {
+    let peers = Members::new(peers.values().map(Arc::clone));
+    let most = peers.0.len();
+    let (pieces, shares) = (plans.pieces, plans.shares);
+    let config = session.config().get_or_insert_default();
+    config.set_distributed_user_codec(TaskCodec);
+    plans.open(config);
+    config.set_distributed_worker_resolver(peers.clone());
+    config.set_distributed_channel_resolver(peers);
+    // There is a configuration by now, so it can be changed.
+    drop(config.set_distributed_compression(None));
+    config.set_distributed_desired_task_count_handler(move |event: DesiredTaskCountEvent<'_>| {
+        let count = pieces(event.plan)?.clamp(1, most.max(1));
+        Some(Ok(DesiredTaskCountEventResponse::desired(count)))
+    });
+    config.set_distributed_scale_up_leaf_node_handler(move |event: ScaleUpLeafNodeEvent<'_>| {
+        let shares = shares(event.plan, event.task_count)?;
+        let leaf = DistributedLeafExec::try_new(Arc::clone(event.plan), shares);
+        Some(leaf.map(|leaf| ScaleUpLeafNodeEventResponse::new(Arc::new(leaf))))
+    });
+    session.with_distributed_planner()
+}
+
+/// The members of a query, as its leader reaches them.
+#[derive(Clone)]
+struct Members(Arc<BTreeMap<Url, Arc<Peer>>>);
+
+impl Members {
+    fn new(peers: impl Iterator<Item = Arc<Peer>>) -> Self {
+        Self(Arc::new(peers.filter_map(|peer| Some((url(&peer.address)?, peer))).collect()))
+    }
+}
+
+/// The URL by which plans name a process.
+fn url(address: &Address) -> Option<Url> {
+    Url::parse(&format!("spout://{address}")).ok()
+}
+
+impl WorkerResolver for Members {
+    fn get_urls(&self) -> Result<Vec<Url>, DataFusionError> {
+        Ok(self.0.keys().cloned().collect())
+    }
+}
+
+#[async_trait]
+impl ChannelResolver for Members {
+    async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
+        match self.0.get(url) {
+            Some(peer) => Ok(peer.channel()),
+            None => exec_err!("{url} is no member of the fleet of this query"),
+        }
+    }
+}
+
+/// The other members of a query, as one of them reaches them: for the rows that its share needs of theirs.
+#[derive(Clone)]
+pub(crate) struct Others {
+    transport: Transport,
+    token: Token,
+    known: Arc<Mutex<HashMap<Url, Arc<Peer>>>>,
+}
+
+impl fmt::Debug for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Others").finish_non_exhaustive()
+    }
+}
+
+impl Others {
+    pub(crate) fn new(transport: &Transport, token: &Token) -> Self {
+        Self { transport: transport.clone(), token: token.clone(), known: Arc::default() }
+    }
+
+    fn peer(&self, url: &Url) -> Result<Arc<Peer>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, peer| !peer.gone.is_cancelled());
+        if let Some(peer) = known.get(url) {
+            return Ok(Arc::clone(peer));
+        }
+        let place = url.host_str().zip(url.port()).filter(|_| url.scheme() == "spout");
+        let address = place.and_then(|(host, port)| Address::parse(&format!("{host}:{port}")));
+        let address = address.ok_or_else(|| exec_datafusion_err!("{url} is no member"))?;
+        // Whoever is there gets the token's proof: it has to be who its certificate says, or on this machine.
+        if self.transport.trust.is_none() && !address.is_loopback() {
+            return exec_err!("without certificates a member has a loopback address, and {address} is none");
+        }
+        let route = Route::there(&address, &self.transport, &self.token);
+        let route = route.map_err(|error| DataFusionError::External(error.into()))?;
+        let peer = Arc::new(Peer::new(address.to_string(), address, route));
+        known.insert(url.clone(), Arc::clone(&peer));
+        Ok(peer)
+    }
+}
+
+#[async_trait]
+impl ChannelResolver for Others {
+    async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
+        Ok(self.peer(url)?.channel())
+    }
+}
