@@ -80,7 +80,7 @@ async fn take_in(join: Join, shared: &Shared) -> Result<(Arc<Roster>, Arc<Peer>)
     let roster = shared.led(&join.fleet).ok_or_else(not_led)?;
     let route = Route::there(&address, &shared.transport, &shared.token);
     let route = route.map_err(|error| (Reason::Member, error.to_string()))?;
-    let peer = Arc::new(Peer::new(join.id.clone(), route));
+    let peer = Arc::new(Peer::new(join.id.clone(), address.clone(), route));
     // A member that only this way is open to would lose every job that it is part of.
     let reached = peer.probe(&shared.version, shared.transport.pace.answer / 2).await;
     reached.map_err(|why| (Reason::Member, format!("the leader does not reach it at {address}: {why}")))?;

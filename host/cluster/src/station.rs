@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::{self, Address, Peer, Route},
+    engine::{self, Address, Others, Peer, Route},
     error::Error,
     follow::{self, Followed},
     link::{Link, Transport, Wants},
@@ -100,7 +100,7 @@ impl Station {
             return Err(Error::Open { address: address.to_string() });
         }
         let own = Member { id: clock::nonce(), labels, leaves: false };
-        let worker = engine::worker(works, &version);
+        let worker = engine::worker(works, &version, Others::new(&transport, &token));
         let led = Mutex::default();
         let shared = Arc::new(Shared { own, address, token, version, transport, worker, led });
         let closed = CancellationToken::new();
@@ -132,7 +132,7 @@ impl Station {
         };
         let own = self.shared.own.clone();
         let here = Route::Here(Box::new(self.shared.worker.clone()));
-        let peer = Arc::new(Peer::new(own.id.clone(), here));
+        let peer = Arc::new(Peer::new(own.id.clone(), self.shared.address.clone(), here));
         let roster = Arc::new(Roster::new(fleet.to_owned(), own, peer));
         free.insert(Arc::downgrade(&roster));
         Ok(Leading::new(roster))

@@ -1,6 +1,7 @@
 //! Several processes share a pipeline, and whatever happens to them, every version of its repo has each message once.
 
 mod fleet;
+mod keys;
 mod oracle;
 mod storm;
 mod takeover;

@@ -1,11 +1,12 @@
 //! How the engine of a leader reaches a member, and notices that it does not.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     fmt, io,
     net::IpAddr,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -14,11 +15,14 @@ use std::{
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::{
-    common::Result, error::DataFusionError, execution::TaskContext, physical_plan::metrics::ExecutionPlanMetricsSet,
+    common::{Result, exec_datafusion_err, exec_err},
+    error::DataFusionError,
+    execution::TaskContext,
+    physical_plan::metrics::ExecutionPlanMetricsSet,
 };
 use datafusion_distributed::{
-    CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse, SetPlanRequest, Worker,
-    WorkerChannel, WorkerToCoordinatorMsg,
+    ChannelResolver, CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse,
+    SetPlanRequest, Worker, WorkerChannel, WorkerToCoordinatorMsg,
     grpc::{BoxCloneSyncChannel, create_worker_client},
 };
 use futures::{StreamExt as _, stream, stream::BoxStream};
@@ -29,6 +33,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, transport::Endpoint};
 use tower::{ServiceExt as _, service_fn};
+use url::Url;
 
 use super::{PROOF, bounded::bounded};
 use crate::{
@@ -41,6 +46,8 @@ const CALL: Duration = Duration::from_secs(4);
 /// Bytes under way of one task, and of one member.
 const WINDOW: u32 = 4 << 20;
 const WINDOWS: u32 = 16 << 20;
+/// Ways to other members that are kept.
+const KNOWN: usize = 2048;
 
 /// Where a process is reached: a host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,9 +128,49 @@ impl Route {
     }
 }
 
+/// How the engine of this process reaches others than the leader: a task of the second stage those that send to it.
+pub(crate) struct Others {
+    transport: Transport,
+    token: Token,
+    known: Mutex<BTreeMap<String, Route>>,
+}
+
+impl Others {
+    pub(crate) fn new(transport: &Transport, token: &Token) -> Self {
+        Self { transport: transport.clone(), token: token.clone(), known: Mutex::default() }
+    }
+
+    fn route(&self, url: &Url) -> Result<Route> {
+        let address = Address::parse(url.authority()).ok_or_else(|| exec_datafusion_err!("{url} is no member"))?;
+        if self.transport.trust.is_none() && !address.is_loopback() {
+            return exec_err!("without certificates a member has a loopback address, and not {address}");
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(route) = known.get(url.authority()) {
+            return Ok(route.clone());
+        }
+        if known.len() >= KNOWN {
+            known.clear();
+        }
+        let route = Route::there(&address, &self.transport, &self.token)
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        known.insert(url.authority().to_owned(), route.clone());
+        Ok(route)
+    }
+}
+
+#[async_trait]
+impl ChannelResolver for Others {
+    async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
+        Ok(self.route(url)?.client())
+    }
+}
+
 /// A member as the leader has it.
 pub(crate) struct Peer {
     pub(crate) id: String,
+    /// Where it is reached, also by others.
+    address: Address,
     route: Route,
     /// It is no member any more.
     pub(crate) gone: CancellationToken,
@@ -139,14 +186,20 @@ impl fmt::Debug for Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(id: String, route: Route) -> Self {
-        Self { id, route, gone: CancellationToken::new(), why: OnceLock::new(), tasks: AtomicUsize::new(0) }
+    pub(crate) fn new(id: String, address: Address, route: Route) -> Self {
+        Self { id, address, route, gone: CancellationToken::new(), why: OnceLock::new(), tasks: AtomicUsize::new(0) }
     }
 
     /// It is a member no longer; whoever says so first says why.
     pub(crate) fn lose(&self, why: &str) {
         self.why.get_or_init(|| why.to_owned());
         self.gone.cancel();
+    }
+
+    /// What the engine calls it, here and where it is.
+    pub(super) fn url(&self) -> Result<Url> {
+        let url = format!("spout://{}/{}", self.address, self.id);
+        Url::parse(&url).map_err(|error| exec_datafusion_err!("{url} is no URL: {error}"))
     }
 
     /// Why it is gone.

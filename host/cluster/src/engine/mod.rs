@@ -1,19 +1,20 @@
-//! Jobs, on `datafusion-distributed`: a plan of one stage, in which each task is one call of a [`Works`](spout_pipeline::Works) in the
-//! process that it is for.
+//! Jobs, on `datafusion-distributed`: a plan of one stage or two, in which each task is one call of a [`Works`](spout_pipeline::Works)
+//! in the process that it is for.
 //!
-//! [`job`] plans and follows a job, [`task`] is the leaf of its plan, [`channel`] how the engine reaches a member, with answers that are
-//! [`bounded`], and [`serve`] how it is reached.
+//! [`job`] plans and follows a job, [`task`] is the leaf of its plan, [`gather`] the second stage, [`channel`] how the engine reaches a
+//! member, with answers that are [`bounded`], and [`serve`] how it is reached.
 //!
 //! **Invariant**: a task is started once. Whatever goes wrong with it ends the job.
 
 mod bounded;
 mod channel;
+mod gather;
 mod job;
 mod serve;
 mod task;
 
 pub(crate) use self::{
-    channel::{Address, Peer, Route},
+    channel::{Address, Others, Peer, Route},
     job::start,
     serve::{serve, worker},
 };

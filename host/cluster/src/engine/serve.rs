@@ -6,9 +6,11 @@ use datafusion::{
     common::{Result, plan_err},
     error::DataFusionError,
     execution::{SessionState, SessionStateBuilder},
+    physical_plan::repartition::RepartitionExec,
 };
 use datafusion_distributed::{
-    DistributedExt as _, Worker, WorkerPlanRewriteEvent, WorkerPlanRewriteEventResponse, WorkerQueryContext,
+    ChannelResolver, DistributedExt as _, NetworkShuffleExec, Worker, WorkerPlanRewriteEvent,
+    WorkerPlanRewriteEventResponse, WorkerQueryContext,
 };
 use futures::stream;
 use spout_pipeline::Works;
@@ -20,7 +22,8 @@ use tonic::{
 };
 
 use super::{
-    MESSAGE, PROOF,
+    MESSAGE, Others, PROOF,
+    gather::GatherExec,
     task::{Doer, TaskCodec, TaskExec},
 };
 use crate::{
@@ -37,26 +40,33 @@ const CALLS: u32 = 4096;
 const GIVEN_UP: usize = 4096;
 
 /// What does the engine's tasks in this process.
-pub(crate) fn worker(works: Arc<dyn Works>, version: &str) -> Worker {
+pub(crate) fn worker(works: Arc<dyn Works>, version: &str, others: Others) -> Worker {
+    let others = Arc::new(others);
     let session = move |context: WorkerQueryContext| {
-        let works = Arc::clone(&works);
-        async move { Ok::<SessionState, DataFusionError>(session(context.builder, works)) }
+        let (works, others) = (Arc::clone(&works), Arc::clone(&others));
+        async move { Ok::<SessionState, DataFusionError>(session(context.builder, works, others)) }
     };
     Worker::from_session_builder(session).with_version(version.to_owned())
 }
 
-fn session(mut builder: SessionStateBuilder, works: Arc<dyn Works>) -> SessionState {
+fn session(mut builder: SessionStateBuilder, works: Arc<dyn Works>, others: Arc<Others>) -> SessionState {
     let config = builder.config().get_or_insert_default();
     config.set_extension(Arc::new(Doer(works)));
     config.set_distributed_user_codec(TaskCodec);
+    config.set_distributed_channel_resolver(others as Arc<dyn ChannelResolver + Send + Sync>);
     config.set_distributed_worker_plan_rewrite_handler(tasks_only);
     builder.build()
 }
 
 /// Plans can read files and more; of a leader only tasks are taken.
 fn tasks_only(event: WorkerPlanRewriteEvent<'_>) -> Result<WorkerPlanRewriteEventResponse> {
-    if event.plan.downcast_ref::<TaskExec>().is_none() {
-        return plan_err!("{} is no task of a pipeline", event.plan.name());
+    let plan = &event.plan;
+    let sends = plan.downcast_ref::<RepartitionExec>().map(RepartitionExec::input);
+    let gathers = plan.downcast_ref::<GatherExec>().map(GatherExec::input);
+    let known = sends.unwrap_or(plan).is::<TaskExec>()
+        || gathers.is_some_and(|input| input.is::<NetworkShuffleExec>() && input.children().is_empty());
+    if !known {
+        return plan_err!("{} is no task of a pipeline", plan.name());
     }
     Ok(WorkerPlanRewriteEventResponse::new(event.plan))
 }
@@ -121,6 +131,15 @@ mod tests {
             &self,
             _: bytes::Bytes,
             _: BoxStream<'static, bytes::Bytes>,
+        ) -> BoxStream<'static, Result<spout_pipeline::Says, String>> {
+            stream::empty().boxed()
+        }
+
+        fn gather(
+            &self,
+            _: bytes::Bytes,
+            _: BoxStream<'static, bytes::Bytes>,
+            _: BoxStream<'static, Result<bytes::Bytes, String>>,
         ) -> BoxStream<'static, Result<bytes::Bytes, String>> {
             stream::empty().boxed()
         }
@@ -132,8 +151,9 @@ mod tests {
         let settings = Settings::new(([127, 0, 0, 1], 0).into(), token.clone());
         let station = Station::open(settings, Arc::new(Nothing)).await.unwrap();
         let transport = Transport::new(None, Pace::default()).unwrap();
-        let route = Route::there(&Address::parse(&station.address()).unwrap(), &transport, &token).unwrap();
-        let peer = Arc::new(Peer::new(station.id().to_owned(), route));
+        let address = Address::parse(&station.address()).unwrap();
+        let route = Route::there(&address, &transport, &token).unwrap();
+        let peer = Arc::new(Peer::new(station.id().to_owned(), address, route));
         let request = SetPlanRequest {
             task_key: TaskKey { query_id: Default::default(), stage_id: 1, task_number: 0 },
             task_count: 1,

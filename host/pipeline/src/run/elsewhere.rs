@@ -16,6 +16,9 @@ impl Run<'_> {
         if let Some(heard) = heard {
             return self.on_heard(heard).await;
         }
+        if self.spread.as_ref().is_some_and(Spread::exchanges) {
+            return self.step(Event::Forced).await;
+        }
         while let Some(heard) = last(&mut self.spread).await? {
             // It may cut a commit, which then has the rest.
             if self.on_heard(heard).await? {
@@ -37,6 +40,7 @@ impl Run<'_> {
                 }
                 Heard::Lane(LaneEvent::Failed(error)) => return Err(*error),
                 Heard::Written(written) => drop(self.take_written(*written)),
+                Heard::Made { counts, .. } => self.count(&counts),
                 // What these lead to may cut a commit itself.
                 Heard::Lane(LaneEvent::Idle { .. } | LaneEvent::Ended(_)) => {
                     if let Some(spread) = &mut self.spread {
@@ -55,6 +59,10 @@ impl Run<'_> {
                 self.is_not_idle(written.partition);
                 let took = self.take_written(*written);
                 self.step(Event::Took(took)).await
+            }
+            Heard::Made { rows, bytes, counts } => {
+                self.count(&counts);
+                self.step(Event::Released { rows, bytes, any: false }).await
             }
         }
     }

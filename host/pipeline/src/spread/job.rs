@@ -51,10 +51,20 @@ impl Running {
     /// Orders the cut, once.
     pub(super) fn cut(&mut self) {
         if !std::mem::replace(&mut self.ordered, true) {
-            let order = serde_json::to_vec(&Order::Cut).unwrap_or_default();
-            // Where it is gone, that shows in what it says.
-            drop(self.job.orders.send(order.into()));
+            self.order(&Order::Cut);
         }
+    }
+
+    /// Whether the cut is ordered.
+    pub(super) fn is_cut(&self) -> bool {
+        self.ordered
+    }
+
+    /// Orders something of all tasks.
+    pub(super) fn order(&self, order: &Order) {
+        let order = serde_json::to_vec(order).unwrap_or_default();
+        // Where it is gone, that shows in what it says.
+        drop(self.job.orders.send(order.into()));
     }
 
     /// What is left of it once it has cut: its files.

@@ -1,18 +1,19 @@
 //! What a leader and its workers say to each other: one frame each, a head as JSON and what belongs to it as bytes.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use spout_base::error::Kind;
 use spout_data::{Counts, PartitionId, Passing, Position, Upstream};
+use spout_node::{Source, SourceEvent};
 use spout_producer::{Elsewhere, Found};
 use spout_repo::Prepared;
 
 use super::super::totals::Reason;
 
 /// Version of these words. A worker does no task of another version.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// What a worker is to do until it is told to cut.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,6 +44,74 @@ pub(crate) struct TaskHead {
     /// Nothing is taken beyond so many rows or bytes.
     pub(super) rows: u64,
     pub(super) bytes: u64,
+    /// The buckets of each gather, where rows go there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) gathers: Vec<Vec<u16>>,
+}
+
+/// What a worker is to do with the rows of some buckets until it is told to cut.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct GatherHead {
+    #[serde(flatten)]
+    pub(super) task: TaskHead,
+    pub(super) buckets: Vec<u16>,
+    /// How many tasks send to it.
+    pub(super) readers: usize,
+    /// The commit that its state is that of; none, if that is empty.
+    pub(super) state: Option<String>,
+    /// What the handlers are told before the first row.
+    pub(super) events: Vec<EventWord>,
+    /// The names of partitions.
+    pub(super) labels: Vec<(PartitionId, String)>,
+}
+
+/// An event of a partition, as handlers get it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum EventWord {
+    Opened(PartitionId),
+    Idle(PartitionId, Duration),
+    Ended(PartitionId),
+}
+
+impl EventWord {
+    /// The word for `event`; none for what is no event of a partition.
+    pub(super) fn of(event: SourceEvent) -> Option<Self> {
+        match event {
+            SourceEvent::Opened(Source::Partition(partition)) => Some(Self::Opened(partition)),
+            SourceEvent::Idle(Source::Partition(partition), quiet) => Some(Self::Idle(partition, quiet)),
+            SourceEvent::Ended(Source::Partition(partition)) => Some(Self::Ended(partition)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn partition(self) -> PartitionId {
+        match self {
+            Self::Opened(partition) | Self::Idle(partition, _) | Self::Ended(partition) => partition,
+        }
+    }
+}
+
+impl From<EventWord> for SourceEvent {
+    fn from(word: EventWord) -> Self {
+        match word {
+            EventWord::Opened(partition) => Self::Opened(Source::Partition(partition)),
+            EventWord::Idle(partition, quiet) => Self::Idle(Source::Partition(partition), quiet),
+            EventWord::Ended(partition) => Self::Ended(Source::Partition(partition)),
+        }
+    }
+}
+
+/// What a reading task says to a gather.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "word", rename_all = "kebab-case")]
+pub(super) enum Sent {
+    /// Rows of its buckets, which follow as a batch; where time counts, what each has before it is their last column.
+    Rows { from: usize, partition: PartitionId, buckets: Vec<(u16, usize)>, newest: Option<i64> },
+    /// A run of the partition is whole.
+    Run { partition: PartitionId },
+    /// Nothing more comes of this task.
+    Cut,
 }
 
 /// Where rows go.
@@ -53,6 +122,8 @@ pub(super) enum Mode {
     Files,
     /// To the leader.
     Rows,
+    /// To those that have the handlers for their keys.
+    Keys,
 }
 
 /// A partition of a task, and where its reading goes on.
@@ -99,6 +170,10 @@ pub(super) enum Word {
         /// What its files are named by.
         started_ms: i64,
     },
+    /// What the handlers of a gather have made, as thresholds count it; and how many bytes of each reading task it is done with.
+    Made { rows: u64, bytes: u64, counts: Counts, done: Vec<(usize, u64)> },
+    /// Whether they held back anything, now that they are to give it.
+    Finished { any: bool },
     /// The files of it are durable.
     Files(Box<Files>),
     /// This process cannot do tasks of the pipeline, and others may be able to.
@@ -167,11 +242,24 @@ macro_rules! same_kinds {
 same_kinds! { Spec Message Plugin Unavailable Conflict Fenced Corrupt Internal }
 
 /// What a leader orders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Order {
     /// Take no more, and say what there is.
     Cut,
+    /// A gather is done with so many bytes of a reading task.
+    Done { task: usize, bytes: u64 },
+    /// Gathers tell their handlers, once they have so many runs of these partitions.
+    Event { event: EventWord, after: Vec<(PartitionId, u64)> },
+    /// Gathers have them give what they hold back, in the same way.
+    Finish { after: Vec<(PartitionId, u64)> },
+}
+
+impl Order {
+    /// An order as it came.
+    pub(super) fn read(order: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(order).map_err(|error| format!("an order that cannot be read: {error}"))
+    }
 }
 
 /// A frame: the length of the head in four bytes, the head, and what belongs to it.

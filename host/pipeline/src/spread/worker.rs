@@ -14,6 +14,7 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
+use serde::de::DeserializeOwned;
 use spout_base::owner;
 use spout_repo::Store;
 use tokio::{
@@ -22,10 +23,11 @@ use tokio::{
 };
 
 use super::{
-    Works,
+    Says, Works,
+    gather::{Gathering, Gathers},
     reader::Reader,
     task::Doing,
-    words::{TaskHead, VERSION, unframe},
+    words::{GatherHead, TaskHead, VERSION, unframe},
 };
 use crate::build::Parts;
 
@@ -48,10 +50,14 @@ pub trait Builds: fmt::Debug + Send + Sync {
 /// Does tasks of any number of pipelines.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    store: Store,
+    pub(super) store: Store,
     builds: Arc<dyn Builds>,
-    pipelines: Arc<StdMutex<BTreeMap<String, Arc<Mutex<Slot>>>>>,
+    pipelines: Slots<Slot>,
+    gathers: Slots<Gathers>,
 }
+
+/// What a worker has, by pipeline; a task locks it until it has cut.
+type Slots<T> = Arc<StdMutex<BTreeMap<String, Arc<Mutex<T>>>>>;
 
 /// What a worker has of one pipeline.
 #[derive(Debug, Default)]
@@ -68,12 +74,22 @@ impl Worker {
     /// Does tasks of pipelines that commit to `store`.
     #[must_use]
     pub fn new(store: &Store, builds: Arc<dyn Builds>) -> Self {
-        Self { store: store.clone(), builds, pipelines: Arc::default() }
+        Self { store: store.clone(), builds, pipelines: Arc::default(), gathers: Arc::default() }
     }
 
-    fn slot(&self, pipeline: &str) -> Arc<Mutex<Slot>> {
-        let mut all = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+    fn slot<T: Default>(slots: &Slots<T>, pipeline: &str) -> Arc<Mutex<T>> {
+        let mut all = slots.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(pipeline.to_owned()).or_default())
+    }
+
+    /// The parts for a task.
+    pub(super) async fn built(&self, task: &TaskHead) -> Result<Parts, String> {
+        let parts = self.builds.build(&task.spec, &task.base, &task.plugins).await?;
+        if parts.digest == task.spec_digest && parts.digests == task.plugins {
+            Ok(parts)
+        } else {
+            Err("what was built is not what the leader runs: other plugins, or another version of spout".into())
+        }
     }
 
     /// The lanes for a task, once the task before it has cut; those that are there, if they stand where it goes on.
@@ -94,13 +110,7 @@ impl Worker {
         let same = |parts: &Parts| parts.digest == task.spec_digest && parts.digests == task.plugins;
         if !slot.parts.as_ref().is_some_and(same) {
             (slot.parts, slot.reader) = (None, None);
-            let parts = self.builds.build(&task.spec, &task.base, &task.plugins).await?;
-            if !same(&parts) {
-                return Err(
-                    "what was built is not what the leader runs: other plugins, or another version of spout".into()
-                );
-            }
-            slot.parts = Some(parts);
+            slot.parts = Some(self.built(task).await?);
         }
         if !slot.reader.as_ref().is_some_and(|reader| reader.goes_on_with(task)) {
             // What the old lanes have fetched ahead is not what comes next.
@@ -126,28 +136,56 @@ impl Worker {
 }
 
 impl Works for Worker {
-    fn work(&self, task: Bytes, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Bytes, String>> {
+    fn work(&self, task: Bytes, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Says, String>> {
         let (said, says) = mpsc::channel(AHEAD);
         let worker = self.clone();
         let doing = owner::spawn(async move {
-            let (head, _) = match unframe::<TaskHead>(&task) {
-                Ok((head, body)) if head.version == VERSION => (head, body),
-                Ok((head, _)) => {
-                    let other = head.version;
-                    let what = format!("it does tasks of version {VERSION}, not of {other}: run one version of spout");
-                    drop(said.send(Err(what)).await);
-                    return;
-                }
+            let task = match head(&task, |head: &TaskHead| head.version) {
+                Ok(task) => task,
                 Err(error) => return drop(said.send(Err(error)).await),
             };
-            let slot = worker.slot(&head.pipeline);
-            Doing { worker: &worker, task: head, said }.run(&slot, orders).await;
+            let slot = Self::slot(&worker.pipelines, &task.pipeline);
+            Doing { worker: &worker, task, said }.run(&slot, orders).await;
             Self::close_later(slot);
         });
-        let ends = EndsWith(doing.abort_handle());
-        let says = stream::unfold((says, ends), async |(mut says, ends)| Some((says.recv().await?, (says, ends))));
-        says.boxed()
+        until_dropped(says, doing.abort_handle())
     }
+
+    fn gather(
+        &self,
+        task: Bytes,
+        orders: BoxStream<'static, Bytes>,
+        from: BoxStream<'static, Result<Bytes, String>>,
+    ) -> BoxStream<'static, Result<Bytes, String>> {
+        let (said, says) = mpsc::channel(AHEAD);
+        let worker = self.clone();
+        let doing = owner::spawn(async move {
+            let head = match head(&task, |head: &GatherHead| head.task.version) {
+                Ok(head) => head,
+                Err(error) => return drop(said.send(Err(error)).await),
+            };
+            let slot = Self::slot(&worker.gathers, &head.task.pipeline);
+            Gathering { worker: &worker, head, said }.run(&slot, orders, from).await;
+            Gathers::close_later(slot, LINGER);
+        });
+        until_dropped(says, doing.abort_handle())
+    }
+}
+
+/// What a task is, if it is one of this version.
+fn head<T: DeserializeOwned>(task: &Bytes, version: impl Fn(&T) -> u32) -> Result<T, String> {
+    let (head, _) = unframe::<T>(task)?;
+    match version(&head) {
+        VERSION => Ok(head),
+        other => Err(format!("it does tasks of version {VERSION}, not of {other}: run one version of spout")),
+    }
+}
+
+/// What a task says, which ends with whoever listens.
+fn until_dropped<T: Send + 'static>(says: mpsc::Receiver<T>, doing: AbortHandle) -> BoxStream<'static, T> {
+    let says =
+        stream::unfold((says, EndsWith(doing)), async |(mut says, ends)| Some((says.recv().await?, (says, ends))));
+    says.boxed()
 }
 
 /// Ends a task with whoever listens to it.
