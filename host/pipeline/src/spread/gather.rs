@@ -253,6 +253,7 @@ impl Gathering<'_> {
         let tables = held.parts.tables.cut().await;
         let taken = held.taking.cut();
         held.at = Some(Some(self.head.task.commit.clone()));
+        self.worker.has_cut(&self.head.task, true);
         let started_ms = taken.pending.started_ms();
         self.say(&Word::Cut { columns: BTreeMap::new(), tables, started_ms }).await?;
         Ok((taken, states))

@@ -140,6 +140,7 @@ impl Doing<'_> {
         let tables = reader.parts.tables.cut().await;
         let taken = reader.taking.cut();
         reader.end();
+        self.worker.has_cut(&self.task, false);
         drop(slot);
         self.say(&Word::Cut { columns, tables, started_ms: taken.pending.started_ms() }, &[]).await?;
         Ok(taken)

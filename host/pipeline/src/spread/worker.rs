@@ -54,7 +54,11 @@ pub struct Worker {
     builds: Arc<dyn Builds>,
     pipelines: Slots<Slot>,
     gathers: Slots<Gathers>,
+    begun: Begun,
 }
+
+/// The newest task of each pipeline, by whether it gathers: its epoch, its job, and what ends it as long as it has not cut.
+type Begun = Arc<StdMutex<BTreeMap<(String, bool), (u64, u64, AbortHandle)>>>;
 
 /// What a worker has, by pipeline; a task locks it until it has cut.
 type Slots<T> = Arc<StdMutex<BTreeMap<String, Arc<Mutex<T>>>>>;
@@ -74,12 +78,33 @@ impl Worker {
     /// Does tasks of pipelines that commit to `store`.
     #[must_use]
     pub fn new(store: &Store, builds: Arc<dyn Builds>) -> Self {
-        Self { store: store.clone(), builds, pipelines: Arc::default(), gathers: Arc::default() }
+        Self { store: store.clone(), builds, pipelines: Arc::default(), gathers: Arc::default(), begun: Arc::default() }
     }
 
     fn slot<T: Default>(slots: &Slots<T>, pipeline: &str) -> Arc<Mutex<T>> {
         let mut all = slots.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(pipeline.to_owned()).or_default())
+    }
+
+    /// A task has begun. One before it that has not cut is of a job that was lost: nobody takes what it says any more.
+    fn begins(&self, task: &TaskHead, gathers: bool, doing: AbortHandle) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, key) = ((task.epoch, task.job), (task.pipeline.clone(), gathers));
+        if begun.get(&key).is_some_and(|(epoch, job, _)| (*epoch, *job) > now) {
+            return;
+        }
+        if let Some((.., before)) = begun.insert(key, (now.0, now.1, doing)) {
+            before.abort();
+        }
+    }
+
+    /// A task has cut, and goes on beside the next one.
+    pub(super) fn has_cut(&self, task: &TaskHead, gathers: bool) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (task.pipeline.clone(), gathers);
+        if begun.get(&key).is_some_and(|(epoch, job, _)| (*epoch, *job) == (task.epoch, task.job)) {
+            begun.remove(&key);
+        }
     }
 
     /// The parts for a task.
@@ -138,16 +163,17 @@ impl Worker {
 impl Works for Worker {
     fn work(&self, task: Bytes, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Says, String>> {
         let (said, says) = mpsc::channel(AHEAD);
-        let worker = self.clone();
+        let task = match head(&task, |head: &TaskHead| head.version) {
+            Ok(task) => task,
+            Err(error) => return stream::once(std::future::ready(Err(error))).boxed(),
+        };
+        let (worker, known) = (self.clone(), task.clone());
         let doing = owner::spawn(async move {
-            let task = match head(&task, |head: &TaskHead| head.version) {
-                Ok(task) => task,
-                Err(error) => return drop(said.send(Err(error)).await),
-            };
             let slot = Self::slot(&worker.pipelines, &task.pipeline);
             Doing { worker: &worker, task, said }.run(&slot, orders).await;
             Self::close_later(slot);
         });
+        self.begins(&known, false, doing.abort_handle());
         until_dropped(says, doing.abort_handle())
     }
 
@@ -158,16 +184,17 @@ impl Works for Worker {
         from: BoxStream<'static, Result<Bytes, String>>,
     ) -> BoxStream<'static, Result<Bytes, String>> {
         let (said, says) = mpsc::channel(AHEAD);
-        let worker = self.clone();
+        let head = match head(&task, |head: &GatherHead| head.task.version) {
+            Ok(head) => head,
+            Err(error) => return stream::once(std::future::ready(Err(error))).boxed(),
+        };
+        let (worker, known) = (self.clone(), head.task.clone());
         let doing = owner::spawn(async move {
-            let head = match head(&task, |head: &GatherHead| head.task.version) {
-                Ok(head) => head,
-                Err(error) => return drop(said.send(Err(error)).await),
-            };
             let slot = Self::slot(&worker.gathers, &head.task.pipeline);
             Gathering { worker: &worker, head, said }.run(&slot, orders, from).await;
             Gathers::close_later(slot, LINGER);
         });
+        self.begins(&known, true, doing.abort_handle());
         until_dropped(says, doing.abort_handle())
     }
 }
