@@ -44,8 +44,8 @@ impl Fleet for Leading {
         self.roster.members.subscribe()
     }
 
-    fn start(&self, name: &str, tasks: Vec<Task>) -> Job {
-        engine::start(name, tasks, &self.roster.peers())
+    fn start(&self, name: &str, tasks: Vec<Task>, gathers: Vec<Task>) -> Job {
+        engine::start(name, tasks, gathers, &self.roster.peers())
     }
 }
 

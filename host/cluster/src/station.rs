@@ -111,8 +111,7 @@ impl Station {
             return Err(Error::Open { address: address.to_string() });
         }
         let own = Member { id: clock::nonce(), address: address.to_string(), labels, leaves: false };
-        let others = Others::new(&transport, &token);
-        let worker = engine::worker(works, plans.map(|plans| (plans, others)), &version);
+        let worker = engine::worker(works, plans, Others::new(&transport, &token), &version);
         let (led, answers) = (Mutex::default(), OnceLock::new());
         let shared = Arc::new(Shared { own, address, token, version, transport, worker, led, answers });
         let closed = CancellationToken::new();

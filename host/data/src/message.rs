@@ -249,6 +249,39 @@ impl Messages {
         left
     }
 
+    /// A copy of the messages at `places`, which rise.
+    #[must_use]
+    pub fn only(&self, places: &[u32]) -> Self {
+        fn part<T: Copy>(list: &[T], places: &[u32]) -> Vec<T> {
+            places.iter().filter_map(|place| list.get(*place as usize).copied()).collect()
+        }
+        fn blobs(all: &Blobs, places: &[u32]) -> Blobs {
+            let mut some = Blobs::default();
+            places.iter().for_each(|place| some.push(all.get(*place as usize)));
+            some
+        }
+        let (mut nulls, mut headers, mut attributes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut begun = self.attributes.iter().peekable();
+        for (at, place) in (0..).zip(places) {
+            let index = *place as usize;
+            nulls.extend(self.is_null(index).then_some(at));
+            headers.extend(self.headers_of(index).iter().map(|header| Header { message: at, ..header.clone() }));
+            while let Some(attribute) = begun.next_if(|attribute| attribute.first <= *place) {
+                attributes.push(Attribute { first: at, ..attribute.clone() });
+            }
+        }
+        Self {
+            values: blobs(&self.values, places),
+            nulls,
+            keys: self.keys.as_ref().map(|keys| blobs(keys, places)),
+            offsets: part(&self.offsets, places),
+            partitions: part(&self.partitions, places),
+            timestamps_ms: part(&self.timestamps_ms, places),
+            headers,
+            attributes,
+        }
+    }
+
     /// A copy of the messages in `range`, for finding the one that a plugin cannot bear.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
@@ -322,6 +355,17 @@ mod tests {
                 (0..4).map(|at| messages.attribute(at, "file").map(<[u8]>::to_vec)).collect::<Vec<_>>()
             };
             assert_eq!(files(&both), files(&all), "cut at {cut}");
+            let some: Vec<u32> = (0..4).filter(|at| *at != cut as u32).collect();
+            let only = all.only(&some);
+            for (at, place) in (0..).zip(&some) {
+                let one = all.slice(*place as usize..*place as usize + 1);
+                assert_eq!(only.slice(at..at + 1).values, one.values);
+                assert_eq!(only.slice(at..at + 1).headers, one.headers);
+                assert_eq!(
+                    (only.is_null(at), only.key(at), only.attribute(at, "file")),
+                    (one.is_null(0), one.key(0), one.attribute(0, "file"))
+                );
+            }
             assert_eq!(
                 (both.nulls, both.offsets, both.headers),
                 (all.nulls.clone(), all.offsets.clone(), all.headers.clone())

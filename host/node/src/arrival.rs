@@ -12,7 +12,7 @@ use bytes::Bytes;
 use spout_data::Part;
 
 use super::{
-    Error, EventTime, Handled, Late, RowFault, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Watermarks,
+    Beside, Error, EventTime, Handled, Late, RowFault, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Watermarks,
 };
 
 /// Before all time: the watermark of a source that has said nothing.
@@ -25,6 +25,8 @@ pub(crate) struct Arrivals {
     settings: TimeSettings,
     event: EventTime,
     marks: Watermarks,
+    /// What the rows that come next have beside them elsewhere.
+    beside: Option<Beside>,
 }
 
 /// Rows with an event time.
@@ -45,7 +47,13 @@ impl Arrivals {
             settings: settings.clone(),
             event: EventTime::new(handler, settings),
             marks: Watermarks::new(settings.lateness),
+            beside: None,
         }
+    }
+
+    /// The rows that come next are some of a batch, of which this is the rest.
+    pub(crate) fn expect(&mut self, beside: Beside) {
+        self.beside = Some(beside);
     }
 
     pub(crate) fn handler(&self) -> &str {
@@ -85,6 +93,7 @@ impl Arrivals {
         let rows = batch.num_rows();
         let kernel = Error::kernel(&self.handler, rows);
         let times = self.event.of(&batch)?;
+        let mut beside = self.beside.take();
         let mut arrived =
             Arrived { records: batch, times, passed: Int64Array::from_iter_values([]), faults: Vec::new() };
         if arrived.times.null_count() > 0 {
@@ -97,8 +106,15 @@ impl Arrivals {
             arrived.faults = (0..rows).filter(|&row| !timed.value(row)).map(fault).collect();
             arrived.records = filter_record_batch(&arrived.records, &timed).map_err(kernel)?;
             arrived.times = arrived.times.iter().flatten().collect();
+            if let Some(beside) = &mut beside {
+                beside.before = filter(&beside.before, &timed).map_err(kernel)?.to_data().into();
+            }
         }
-        arrived.passed = self.marks.passed(from, arrived.times.values()).into();
+        arrived.passed = match beside {
+            None => self.marks.passed(from, arrived.times.values()),
+            Some(Beside { before, newest }) => self.marks.passed_among(from, before.values(), newest),
+        }
+        .into();
         Ok(arrived)
     }
 

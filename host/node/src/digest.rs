@@ -11,6 +11,7 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use sha2::{Digest as _, Sha256};
+use twox_hash::XxHash64;
 
 use super::{Error, columns::at};
 
@@ -64,6 +65,27 @@ impl Digests {
     /// # Errors
     /// As [`Digests::check`].
     pub(super) fn of(&self, batch: &RecordBatch) -> Result<Vec<Digest>, Error> {
+        let mut digests = Vec::with_capacity(batch.num_rows());
+        self.each(batch, |bytes| {
+            let mut digest = Digest::default();
+            digest.copy_from_slice(&Sha256::digest(bytes)[..16]);
+            digests.push(digest);
+        })?;
+        Ok(digests)
+    }
+
+    /// A number for each row: that of XXH64 with the seed 0. Other keys may have the same.
+    ///
+    /// # Errors
+    /// As [`Digests::check`].
+    pub(super) fn hashes(&self, batch: &RecordBatch) -> Result<Vec<u64>, Error> {
+        let mut hashes = Vec::with_capacity(batch.num_rows());
+        self.each(batch, |bytes| hashes.push(XxHash64::oneshot(0, bytes)))?;
+        Ok(hashes)
+    }
+
+    /// Shows `to` the bytes that stand for each row.
+    fn each(&self, batch: &RecordBatch, mut to: impl FnMut(&[u8])) -> Result<(), Error> {
         let failed = Error::kernel(&self.handler, batch.num_rows());
         let mut names: Vec<&String> = match &self.columns {
             Some(columns) => columns.iter().collect(),
@@ -77,17 +99,15 @@ impl Digests {
             cells.push(Cells::new(batch.column(at)).map_err(failed)?);
         }
         let mut bytes = Vec::new();
-        let digest = |row: usize| {
+        for row in 0..batch.num_rows() {
             bytes.clear();
             bytes.extend_from_slice(self.salt.as_bytes());
             for cells in &cells {
                 cells.write(row, &mut bytes).map_err(failed)?;
             }
-            let mut digest = Digest::default();
-            digest.copy_from_slice(&Sha256::digest(&bytes)[..16]);
-            Ok(digest)
-        };
-        (0..batch.num_rows()).map(digest).collect()
+            to(&bytes);
+        }
+        Ok(())
     }
 }
 

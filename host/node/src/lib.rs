@@ -12,6 +12,7 @@
 
 mod aggregates;
 mod arrival;
+mod buckets;
 mod build;
 mod chain;
 mod columns;
@@ -48,6 +49,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use self::{
+    buckets::{BUCKETS, Beside, Buckets, Keys, Shares, are_of_buckets, bucket_of, split_by_key},
     build::{Builder, States},
     chain::{Chain, Watcher},
     error::Error,
@@ -184,6 +186,17 @@ pub trait Handler: Send {
     /// As for [`Handler::handle`].
     async fn finish(&mut self) -> Result<Handled, Error> {
         Ok(Handled::default())
+    }
+
+    /// By what its rows may be split, so that several of it, each with the rows of some keys, together give what one gives that has
+    /// all; none if it has to have all. Known once [`Handler::shape`] is.
+    fn keys(&self) -> Option<Keys> {
+        None
+    }
+
+    /// The rows of the next call are those of some keys, and this is what it has to know of the others.
+    fn expect(&mut self, beside: Beside) {
+        let _ = beside;
     }
 
     /// How long a source may have nothing before this handler no longer waits for it.

@@ -39,6 +39,11 @@ pub(crate) trait HandlerSpec: Debug + Sync {
         !self.row_by_row()
     }
 
+    /// As [`NodeSpec::keeps_keys_apart`].
+    fn keeps_keys_apart(&self, _first: bool) -> bool {
+        self.row_by_row() && self.plugin().is_none() && self.table().is_none()
+    }
+
     /// As [`NodeSpec::by_all_columns`].
     fn by_all_columns(&self) -> bool {
         false
@@ -164,6 +169,13 @@ impl NodeSpec {
     #[must_use]
     pub fn stateful(&self) -> bool {
         self.spec().stateful()
+    }
+
+    /// Whether it gives the same rows behind handlers that were split by key ([`Handler::keys`]) as behind one that has all keys; `first`
+    /// if nothing is between them.
+    #[must_use]
+    pub fn keeps_keys_apart(&self, first: bool) -> bool {
+        self.spec().keeps_keys_apart(first)
     }
 
     /// Whether it compares rows by all their columns, so that a row with one more counts as a different one.

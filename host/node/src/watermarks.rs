@@ -55,6 +55,27 @@ impl Watermarks {
         }
     }
 
+    /// Takes the times of some of the rows of one source, in order, where the others are elsewhere. For each row the newest time among
+    /// all rows before it in its batch is in `before`, and `newest` is the newest of the batch; [`i64::MIN`] where there is none. The
+    /// answer is that of [`Watermarks::passed`] for the rows that are here, had it got all of them.
+    pub fn passed_among(&mut self, source: Source, before: &[i64], newest: i64) -> Vec<i64> {
+        let behind = |newest: i64| newest.saturating_sub(self.lateness);
+        let mark = self.sources.entry(source).or_default();
+        mark.idle = false;
+        let known = |newest: i64| (newest > i64::MIN).then_some(newest);
+        let (own, reached) = (mark.newest, self.reached.unwrap_or(i64::MIN));
+        let passed = |&before: &i64| own.max(known(before)).map_or(i64::MIN, behind).max(reached);
+        let each = before.iter().map(passed).collect();
+        mark.newest = own.max(known(newest));
+        each
+    }
+
+    /// The newest time of all sources.
+    #[must_use]
+    pub fn newest(&self) -> Option<i64> {
+        self.sources.values().filter_map(|mark| mark.newest).max()
+    }
+
     /// Takes the times of rows of one source, in order. For each row the watermark that the rows before it make, or
     /// [`i64::MIN`] if they make none: what ended there or earlier can no longer count the row.
     pub fn passed(&mut self, source: Source, times: &[i64]) -> Vec<i64> {
@@ -167,6 +188,32 @@ mod tests {
             found.extend(late(&mut marks, A, &times[cut..], until));
             assert_eq!(found, [false, false, true, false, true], "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn rows_that_are_elsewhere_count_as_if_they_were_here() {
+        let batches: [(Source, &[i64]); 5] =
+            [(A, &[3, 9, 4, 12, 1]), (B, &[2]), (A, &[]), (B, &[20, 6, 7]), (A, &[11, 10, 30, 5])];
+        let (mut all, mut even, mut odd) = (marks(2), marks(2), marks(2));
+        for (source, times) in batches {
+            let mut newest = i64::MIN;
+            let mut before = Vec::new();
+            for time in times {
+                before.push(newest);
+                newest = newest.max(*time);
+            }
+            let passed = all.passed(source, times);
+            for (marks, rest) in [(&mut even, 0), (&mut odd, 1)] {
+                let own = |rows: &[i64]| -> Vec<i64> {
+                    rows.iter().zip(times).filter(|(_, time)| **time % 2 == rest).map(|(row, _)| *row).collect()
+                };
+                assert_eq!(marks.passed_among(source, &own(&before), newest), own(&passed));
+                assert_eq!(marks.newest(), all.newest());
+            }
+            let reached = all.advance();
+            assert_eq!((even.advance(), odd.advance()), (reached, reached));
+        }
+        assert_eq!((even, odd), (all.clone(), all));
     }
 
     #[test]

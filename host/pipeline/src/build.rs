@@ -20,8 +20,8 @@ use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, PluginUse, Publish, SpoutSpec
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Figures, Links, PluginMetrics, columns::Columns, decide::Thresholds, input::Input, link::Place,
-    run::RunConfig, settings, tables::RepoTables, taps::Taps,
+    Error, Figures, Links, PluginMetrics, columns::Columns, decide::Thresholds, input::Input, keyed::Handlers,
+    link::Place, run::RunConfig, settings, tables::RepoTables, taps::Taps,
 };
 
 /// The parts of one pipeline. Building them reads plugins and nothing else: no source, no repo.
@@ -252,8 +252,21 @@ impl Parts {
         Ok(chain.counted_by(self.figures.tallies(false)))
     }
 
+    /// The handlers that run where lanes meet.
+    pub(super) fn meeting_nodes(&self) -> &[NodeSpec] {
+        self.spec.node.get(meeting(&self.spec.node)..).unwrap_or_default()
+    }
+
     /// What leaves the last handler, as far as it is known before any row; errors in the spec and in tables show here.
-    pub(super) async fn shape(&self, columns: &Columns, meeting: &mut Chain) -> Result<Shape, Error> {
+    pub(super) async fn shape(&self, columns: &Columns, meeting: &mut Handlers) -> Result<Shape, Error> {
+        let refused = |source| Error::Chain { pipeline: self.name.clone(), source: Box::new(source) };
+        let shape = meeting.shape(self.between(columns).await?).await.map_err(refused)?;
+        self.tables.load().await.map_err(|source| self.no_table(source))?;
+        Ok(shape)
+    }
+
+    /// What reaches the handlers where lanes meet.
+    pub(super) async fn between(&self, columns: &Columns) -> Result<Shape, Error> {
         let mut lane = self.lane_chain().await?;
         let input = self.input(columns).await?;
         let refused = |source| Error::Chain { pipeline: self.name.clone(), source: Box::new(source) };
@@ -263,11 +276,7 @@ impl Parts {
             return Err(refused(error));
         }
         lane.prepare(&input).await.map_err(refused)?;
-        let between = lane.shape(input).map_err(refused)?;
-        meeting.prepare(&between).await.map_err(refused)?;
-        let shape = meeting.shape(between).map_err(refused)?;
-        self.tables.load().await.map_err(|source| self.no_table(source))?;
-        Ok(shape)
+        lane.shape(input).map_err(refused)
     }
 
     /// The plugins of `loaded` that cannot be loaded or lack a grant, by their key of the spec.
@@ -317,7 +326,7 @@ impl Parts {
         Error::Producer { pipeline: self.name.clone(), source: Box::new(source) }
     }
 
-    fn builder(&self) -> Builder {
+    pub(super) fn builder(&self) -> Builder {
         // A pipeline that starts again after trouble goes on with what was committed since.
         let reset = if self.reset_done.load(Ordering::Relaxed) { BTreeSet::new() } else { self.reset.clone() };
         Builder { tasks: self.handler_tasks.clone(), tables: self.tables.clone(), reset }
@@ -335,7 +344,7 @@ impl Parts {
         Error::Table { pipeline: self.name.clone(), source: Box::new(source) }
     }
 
-    fn not_restored(&self, source: spout_node::Error) -> Error {
+    pub(super) fn not_restored(&self, source: spout_node::Error) -> Error {
         Error::State { pipeline: self.name.clone(), doing: "restored", source: Box::new(source) }
     }
 

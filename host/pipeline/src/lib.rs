@@ -17,6 +17,7 @@ mod error;
 mod figures;
 mod host;
 mod input;
+mod keyed;
 mod lane;
 mod link;
 mod meeting;
@@ -54,7 +55,7 @@ pub use self::{
     outlook::Typed,
     rehearsal::{Problem, Rehearsal, Verdict},
     settings::misfits,
-    spread::{Builds, Fleet, Job, Leading, Lost, Member, Said, Task, Worker, Works},
+    spread::{Builds, Fleet, Job, Leading, Lost, Member, Said, Says, Task, Worker, Works},
     steering::Orders,
     taps::{Sample, Tap, Taps},
     totals::Reason,

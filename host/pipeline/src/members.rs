@@ -48,8 +48,10 @@ pub struct MemberFigures {
     pub rows: u64,
     /// Bytes of them.
     pub bytes: u64,
-    /// What it has done since it was given its first task by this leader.
+    /// What it has done since it was given its first task by this leader, beside what it reads.
     pub done: Done,
+    /// What handlers have done to which it was given rows by key.
+    pub handled: Done,
 }
 
 /// Those that there are. Clones share it; nothing is decided by it.
@@ -103,7 +105,8 @@ impl Done {
     }
 
     /// What stays of it when its process is gone.
-    fn left(mut self) -> Self {
+    #[must_use]
+    pub(super) fn left(mut self) -> Self {
         self.queue = None;
         self.plugins.values_mut().for_each(|usage| (usage.instances, usage.memory) = (0, 0));
         self
@@ -126,8 +129,8 @@ impl Members {
             })
             .collect();
         let left = before.into_iter().filter(|(id, _)| !known.there.contains_key(id)).collect::<Vec<_>>();
-        for (_, MemberFigures { done, .. }) in left {
-            known.gone = std::mem::take(&mut known.gone).plus(&done.left());
+        for (_, MemberFigures { done, handled, .. }) in left {
+            known.gone = std::mem::take(&mut known.gone).plus(&done.left()).plus(&handled);
         }
     }
 
@@ -135,6 +138,13 @@ impl Members {
     pub(super) fn have_done(&self, member: &str, done: Done) {
         if let Some(figures) = self.known().there.get_mut(member) {
             figures.done = done;
+        }
+    }
+
+    /// Handlers of one of them have done more.
+    pub(super) fn have_handled(&self, member: &str, more: &Done) {
+        if let Some(figures) = self.known().there.get_mut(member) {
+            figures.handled = std::mem::take(&mut figures.handled).plus(more);
         }
     }
 
@@ -153,7 +163,7 @@ impl Members {
     /// What all have done, those included that are not there any more.
     pub(super) fn done(&self) -> Done {
         let known = self.known();
-        known.there.values().fold(known.gone.clone(), |sum, figures| sum.plus(&figures.done))
+        known.there.values().fold(known.gone.clone(), |sum, figures| sum.plus(&figures.done).plus(&figures.handled))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -17,8 +17,55 @@ const RUNS: usize = 3;
 /// Rows of a commit: so many that it is seconds of work, some, and as few as nobody would ask for.
 const COMMITS: [u64; 4] = [1_200_000, 600_000, 150_000, 3_000];
 
+/// What is computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// Texts of each row.
+    Rows,
+    /// Windows by key, of texts, and of numbers only.
+    Texts,
+    Windows,
+}
+
+/// Windows of each auction, which have what a handler before them does not compute.
+fn windows(aggregate: &str) -> String {
+    format!(
+        r#"
+pipeline: {{name: shared}}
+producer:
+  stream:
+    plugin: nexmark
+    topic: events
+    settings: {{total: {EVENTS}, partitions: 8}}
+  decoder: {{type: json, schema: {{event: utf8, bid: {{auction: int64, price: int64, url: utf8, extra: utf8, date_time: int64}}}}, unknown: drop}}
+node:
+  - {{id: bids, type: filter, where: "event = 'bid'"}}
+  - id: columns
+    type: map
+    columns: {{auction: "bid['auction']", price: "bid['price']", at: "bid['date_time']", extra: "bid['extra']"}}
+    select: [auction, price, at, extra]
+  - id: windows
+    type: window
+    period: 1s
+    groupBy: [auction]
+    time: {{column: at, unit: ms}}
+    aggregate: {{n: count(*), {aggregate}}}
+commit: {{flush: {{rows: 1000000, time: 1s}}}}
+"#
+    )
+}
+
 /// Work that is bound by what handlers compute.
-fn spec(rows: u64) -> String {
+fn spec(work: Work, rows: u64) -> String {
+    match work {
+        Work::Rows => {}
+        Work::Texts => {
+            return windows(
+                r#"letters: "max(character_length(regexp_replace(extra, '[aeiou]+', '-', 'g')))", words: "max(character_length(regexp_replace(extra, '([b-d]+)[^b-d]*', '\\1', 'g')))""#,
+            );
+        }
+        Work::Windows => return windows("most: max(price), sum: sum(price)"),
+    }
     format!(
         r#"
 pipeline: {{name: shared}}
@@ -67,7 +114,8 @@ pub(crate) fn run() -> Result<()> {
         return Ok(());
     }
     let cores = std::thread::available_parallelism()?.get();
-    for rows in COMMITS {
+    let rows = COMMITS.map(|rows| (Work::Rows, rows));
+    for (work, rows) in rows.into_iter().chain([(Work::Texts, 0), (Work::Windows, 0)]) {
         let all = [Who::Alone, Who::Cluster(1), Who::Cluster(2)];
         let mut times = vec![Vec::new(); all.len()];
         let mut cpu = vec![0.0; all.len()];
@@ -75,12 +123,18 @@ pub(crate) fn run() -> Result<()> {
         for _ in 0..RUNS {
             for (at, who) in all.iter().enumerate() {
                 let before = children().0;
-                times[at].push(once(*who, rows)?);
+                times[at].push(once(*who, work, rows)?);
                 cpu[at] += (children().0 - before) / RUNS as f64;
             }
         }
         let of: Vec<f64> = times.iter_mut().map(|times| median(times).as_secs_f64()).collect();
-        println!("  commits of {rows} rows ({:.1} s of one process)", of[0] * rows as f64 / EVENTS as f64);
+        match work {
+            Work::Rows => {
+                println!("  commits of {rows} rows ({:.1} s of one process)", of[0] * rows as f64 / EVENTS as f64)
+            }
+            Work::Texts => println!("  windows by key, of texts, committed each second"),
+            Work::Windows => println!("  windows by key, of numbers, committed each second"),
+        }
         println!("    one process               {:6.2} s   {:5.1} CPU s", of[0], cpu[0]);
         println!(
             "    a cluster of one          {:6.2} s   {:5.1} CPU s   {:.2}x of that (aim 1.15x)",
@@ -103,10 +157,10 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// How long it takes.
-fn once(who: Who, rows: u64) -> Result<Duration> {
+fn once(who: Who, work: Work, rows: u64) -> Result<Duration> {
     let mut site = Site::new()?;
     site.environment = vec![("SPOUT_JOIN_TOKEN", "a token of this benchmark".to_owned())];
-    site.write("spec.yaml", spec(rows))?;
+    site.write("spec.yaml", spec(work, rows))?;
     let workers = if let Who::Cluster(count) = who { 1..count } else { 1..1 };
     let workers: Vec<Ended> = workers.map(|core| on(&site, core, &["worker"]).map(Ended)).collect::<Result<_>>()?;
     let begun = Instant::now();
@@ -118,8 +172,11 @@ fn once(who: Who, rows: u64) -> Result<Duration> {
     let took = begun.elapsed();
     drop(workers);
     ensure!(succeeded, "the pipeline failed");
-    let count = site.number("select count(*) from shared", None)?;
-    ensure!(count == EVENTS, "{count} rows");
+    let counted = if work == Work::Rows { "count(*)" } else { "sum(n)" };
+    let count = site.number(&format!("select {counted} from shared"), None)?;
+    // Of fifty events of the generator, 46 are bids.
+    let expected = if work == Work::Rows { EVENTS } else { EVENTS / 50 * 46 };
+    ensure!(count == expected, "{count} rows");
     Ok(took)
 }
 

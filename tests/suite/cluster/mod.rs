@@ -5,6 +5,7 @@ mod bulk;
 mod fleet;
 mod helm;
 mod kafka;
+mod keys;
 mod oracle;
 mod readers;
 mod seen;

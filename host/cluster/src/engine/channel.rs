@@ -1,11 +1,12 @@
 //! How the engine of a leader reaches a member, and notices that it does not.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     fmt, io,
     net::IpAddr,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -14,11 +15,14 @@ use std::{
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::{
-    common::Result, error::DataFusionError, execution::TaskContext, physical_plan::metrics::ExecutionPlanMetricsSet,
+    common::{Result, exec_datafusion_err, exec_err},
+    error::DataFusionError,
+    execution::TaskContext,
+    physical_plan::metrics::ExecutionPlanMetricsSet,
 };
 use datafusion_distributed::{
-    CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse, SetPlanRequest, Worker,
-    WorkerChannel, WorkerToCoordinatorMsg,
+    ChannelResolver, CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse,
+    SetPlanRequest, Worker, WorkerChannel, WorkerToCoordinatorMsg,
     grpc::{BoxCloneSyncChannel, create_worker_client},
 };
 use futures::{StreamExt as _, stream, stream::BoxStream};
@@ -29,6 +33,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, transport::Endpoint};
 use tower::{ServiceExt as _, service_fn};
+use url::Url;
 
 use super::{PROOF, bounded::bounded};
 use crate::{
@@ -124,7 +129,7 @@ impl Route {
 /// A member as the leader has it.
 pub(crate) struct Peer {
     pub(crate) id: String,
-    /// Where it is reached.
+    /// Where it is reached, also by others.
     pub(crate) address: Address,
     route: Route,
     /// It is no member any more.
@@ -149,6 +154,12 @@ impl Peer {
     pub(crate) fn lose(&self, why: &str) {
         self.why.get_or_init(|| why.to_owned());
         self.gone.cancel();
+    }
+
+    /// What the engine calls it, here and where it is.
+    pub(super) fn url(&self) -> Result<Url> {
+        let url = format!("spout://{}/{}", self.address, self.id);
+        Url::parse(&url).map_err(|error| exec_datafusion_err!("{url} is no URL: {error}"))
     }
 
     /// Why it is gone.

@@ -10,18 +10,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::{
     catalog::Session,
-    common::{DFSchema, Result, exec_datafusion_err, exec_err},
+    common::{DFSchema, Result, exec_err},
     error::DataFusionError,
     execution::{SendableRecordBatchStream, SessionStateBuilder, context::QueryPlanner, runtime_env::RuntimeEnv},
     logical_expr::{EmptyRelation, LogicalPlan},
-    physical_plan::{ExecutionPlan, coalesce_partitions::CoalescePartitionsExec},
+    physical_plan::{ExecutionPlan, coalesce_partitions::CoalescePartitionsExec, repartition::RepartitionExec},
     prelude::SessionConfig,
 };
 use datafusion_distributed::{
-    ChannelResolver, DistributedExt as _, NetworkCoalesceExec, RouteTasksEvent, RouteTasksEventResponse,
-    SessionStateBuilderExt as _, WorkUnitFeed, WorkerChannel,
+    ChannelResolver, DistributedExt as _, NetworkCoalesceExec, NetworkShuffleExec, RouteTasksEvent,
+    RouteTasksEventResponse, SessionStateBuilderExt as _, WorkUnitFeed, WorkerChannel,
 };
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, future::select_all, stream};
 use spout_base::{error::chain, owner};
 use spout_pipeline::{Job, Lost, Said, Task};
 use tokio::{
@@ -33,6 +33,7 @@ use url::Url;
 use super::{
     AHEAD, LARGEST, Peer,
     channel::Busy,
+    gather::{GatherExec, by_number},
     task::{Feeds, Row, TaskCodec, TaskExec, Unit},
 };
 
@@ -42,11 +43,11 @@ const WORDS: usize = 16;
 /// Memory and files of the leader's part of jobs; they need neither.
 static RUNTIME: LazyLock<Arc<RuntimeEnv>> = LazyLock::new(Arc::default);
 
-/// Starts `tasks`; `peers` are the members by their ids.
-pub(crate) fn start(name: &str, tasks: Vec<Task>, peers: &BTreeMap<String, Arc<Peer>>) -> Job {
+/// Starts `tasks`, and `gathers` as a second stage; `peers` are the members by their ids.
+pub(crate) fn start(name: &str, tasks: Vec<Task>, gathers: Vec<Task>, peers: &BTreeMap<String, Arc<Peer>>) -> Job {
     let (orders, incoming) = mpsc::unbounded_channel();
     let (words, said) = mpsc::channel(WORDS);
-    let plan = Plan::new(name, tasks, peers);
+    let plan = Plan::new(name, tasks, gathers, peers);
     let follow = owner::spawn(async move {
         let end = match plan {
             Ok(plan) => plan.follow(incoming, &words).await,
@@ -95,15 +96,25 @@ impl Ends {
 /// What is to run where.
 struct Plan {
     name: String,
-    /// Of each task its member and what it is; the idle one, if there is one, is the last and has nothing.
+    /// Of each task its member and what it is, by number: those of the first stage, those of the second, then idle ones, which have
+    /// nothing.
     tasks: Vec<(Arc<Peer>, Option<Bytes>)>,
+    /// The numbers of the tasks of each stage.
+    first: Vec<usize>,
+    second: Vec<usize>,
     busy: Vec<Busy>,
 }
 
 impl Plan {
-    fn new(name: &str, tasks: Vec<Task>, peers: &BTreeMap<String, Arc<Peer>>) -> Result<Self, Lost> {
-        let mut planned = Vec::with_capacity(tasks.len() + 1);
-        for Task { member, what } in tasks {
+    fn new(
+        name: &str,
+        tasks: Vec<Task>,
+        gathers: Vec<Task>,
+        peers: &BTreeMap<String, Arc<Peer>>,
+    ) -> Result<Self, Lost> {
+        let count = tasks.len();
+        let mut planned = Vec::with_capacity(count + gathers.len() + 2);
+        for Task { member, what } in tasks.into_iter().chain(gathers) {
             let lost = |reason: String| Lost { member: member.clone(), reason };
             let peer = peers.get(&member).ok_or_else(|| lost("it is no member any more".to_owned()))?;
             if what.len() > LARGEST {
@@ -111,12 +122,19 @@ impl Plan {
             }
             planned.push((Arc::clone(peer), Some(what)));
         }
-        if let [(only, _)] = planned.as_slice() {
-            let idle = (Arc::clone(only), None);
-            planned.push(idle);
+        let mut first: Vec<usize> = (0..count).collect();
+        let mut second: Vec<usize> = (count..planned.len()).collect();
+        for stage in [&mut first, &mut second] {
+            if let [only] = stage.as_slice()
+                && let Some((peer, _)) = planned.get(*only)
+            {
+                let idle = (Arc::clone(peer), None);
+                stage.push(planned.len());
+                planned.push(idle);
+            }
         }
         let busy = planned.iter().map(|(peer, _)| peer.busy()).collect();
-        Ok(Self { name: name.to_owned(), tasks: planned, busy })
+        Ok(Self { name: name.to_owned(), tasks: planned, first, second, busy })
     }
 
     /// Starts the tasks, hands on what they say, and is over when they are.
@@ -127,7 +145,14 @@ impl Plan {
         let (feeds, _fan) = self.feeds(orders);
         let mut rows = self.execute(feeds).await.map_err(|error| self.lost(&error))?;
         let mut over = vec![false; self.tasks.len()];
-        while let Some(batch) = rows.next().await {
+        loop {
+            let batch = tokio::select! {
+                biased;
+                batch = rows.next() => batch,
+                // Those of the first stage have no stream of their own that would end.
+                lost = self.gone(&over), if !self.second.is_empty() => return Err(lost),
+            };
+            let Some(batch) = batch else { break };
             for row in batch.and_then(|batch| Row::read(&batch)).map_err(|error| self.lost(&error))? {
                 match row {
                     Row::Said { task, what } => {
@@ -151,6 +176,19 @@ impl Plan {
         Err(Lost { member: self.member(first)?, reason: "its task ended before it was over".to_owned() })
     }
 
+    /// Waits until a member is gone whose task is not over.
+    async fn gone(&self, over: &[bool]) -> Lost {
+        let left = self.tasks.iter().zip(over).filter(|(_, over)| !**over).map(|((peer, _), _)| peer);
+        let gone = left.map(|peer| {
+            Box::pin(async move {
+                peer.gone.cancelled().await;
+                Lost { member: peer.id.clone(), reason: peer.why().to_owned() }
+            })
+        });
+        let gone: Vec<_> = gone.collect();
+        if gone.is_empty() { std::future::pending().await } else { select_all(gone).await.0 }
+    }
+
     /// The member of a task.
     fn member(&self, task: usize) -> Result<String, Lost> {
         let member = self.tasks.get(task).map(|(peer, _)| peer.id.clone());
@@ -158,17 +196,24 @@ impl Plan {
         member.ok_or_else(unknown)
     }
 
-    /// What each task is told: what it is, then orders. What passes orders on ends with the second part of the answer.
-    fn feeds(&self, mut orders: mpsc::UnboundedReceiver<Bytes>) -> (Feeds, Ends) {
-        let (mut feeds, mut tellers) = (Vec::with_capacity(self.tasks.len()), Vec::with_capacity(self.tasks.len()));
-        for (at, (_, what)) in self.tasks.iter().enumerate() {
-            let at = u32::try_from(at).unwrap_or(u32::MAX);
-            let first = what.as_ref().map_or_else(|| Unit::idle(at), |what| Unit::task(at, what.clone()));
+    /// What each task of a stage is told: what it is, then orders. What passes orders on ends with the second part of the answer.
+    fn feeds(&self, mut orders: mpsc::UnboundedReceiver<Bytes>) -> ((Feeds, Feeds), Ends) {
+        let mut tellers = Vec::with_capacity(self.tasks.len());
+        let mut feed = |number: &usize| {
+            let what = self.tasks.get(*number).and_then(|(_, what)| what.clone());
+            let at = u32::try_from(*number).unwrap_or(u32::MAX);
+            let first = what.map_or_else(|| Unit::idle(at), |what| Unit::task(at, what));
+            let first = match u32::try_from(self.second.len()) {
+                Ok(gathers) if self.first.contains(number) => first.before(gathers, self.carrier(*number)),
+                _ => first,
+            };
             let (teller, mut told) = mpsc::unbounded_channel();
             let told = stream::poll_fn(move |context| told.poll_recv(context));
-            feeds.push(stream::once(async move { first }).chain(told).boxed());
             tellers.push(teller);
-        }
+            stream::once(async move { first }).chain(told).boxed()
+        };
+        let first = Feeds::new(self.first.iter().map(&mut feed).collect());
+        let second = Feeds::new(self.second.iter().map(&mut feed).collect());
         let fan = owner::spawn(async move {
             while let Some(order) = orders.recv().await {
                 for teller in &tellers {
@@ -177,24 +222,47 @@ impl Plan {
                 }
             }
         });
-        (Feeds::new(feeds), Ends::of(&fan))
+        ((first, second), Ends::of(&fan))
+    }
+
+    /// Which task of the second stage passes on what a task of the first says: one of the same process, if there is one.
+    fn carrier(&self, number: usize) -> u32 {
+        let peer = |number: usize| self.tasks.get(number).map(|(peer, _)| &peer.id);
+        let near = self.second.iter().position(|gather| peer(*gather) == peer(number));
+        let place = near.unwrap_or(number.checked_rem(self.second.len()).unwrap_or_default());
+        u32::try_from(place).unwrap_or_default()
     }
 
     /// Has the engine plan the job, and starts it.
-    async fn execute(&self, feeds: Feeds) -> Result<SendableRecordBatchStream> {
-        let leaf: Arc<dyn ExecutionPlan> = Arc::new(TaskExec::new(WorkUnitFeed::new(feeds)));
-        let stage = NetworkCoalesceExec::try_new(leaf, self.tasks.len(), 1)?;
+    async fn execute(&self, (first, second): (Feeds, Feeds)) -> Result<SendableRecordBatchStream> {
+        let mut stage: Arc<dyn ExecutionPlan> = Arc::new(TaskExec::new(WorkUnitFeed::new(first)));
+        let mut tasks = self.first.len();
+        if !self.second.is_empty() {
+            let sent = Arc::new(RepartitionExec::try_new(stage, by_number(1))?);
+            let exchange = Arc::new(NetworkShuffleExec::try_new(sent, tasks)?);
+            stage = Arc::new(GatherExec::new(WorkUnitFeed::new(second), exchange));
+            tasks = self.second.len();
+        }
+        let stage = NetworkCoalesceExec::try_new(stage, tasks, 1)?;
         let job: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(Arc::new(stage)));
 
-        let peers: Vec<Arc<Peer>> = self.tasks.iter().map(|(peer, _)| Arc::clone(peer)).collect();
-        let urls = (0..peers.len()).map(|at| Url::parse(&format!("spout:/{at}")).map_err(external));
-        let urls = urls.collect::<Result<Vec<_>>>()?;
-        let route = move |_: RouteTasksEvent<'_>| Some(Ok(RouteTasksEventResponse::new(urls.clone())));
+        let peers = self.tasks.iter().map(|(peer, _)| Ok((peer.url()?, Arc::clone(peer))));
+        let peers = peers.collect::<Result<BTreeMap<Url, Arc<Peer>>>>()?;
+        let urls = |stage: &[usize]| {
+            let tasks = stage.iter().filter_map(|number| self.tasks.get(*number));
+            tasks.map(|(peer, _)| peer.url()).collect::<Result<Vec<_>>>()
+        };
+        let (first, second) = (urls(&self.first)?, urls(&self.second)?);
+        let route = move |event: RouteTasksEvent<'_>| {
+            let urls = if event.plan.is::<GatherExec>() { &second } else { &first };
+            Some(Ok(RouteTasksEventResponse::new(urls.clone())))
+        };
         let mut config = SessionConfig::new();
         config.set_distributed_user_codec(TaskCodec);
         config.set_distributed_channel_resolver(Routes(peers));
         config.set_distributed_route_tasks_handler(route);
         config.set_distributed_work_unit_feed(TaskExec::feed);
+        config.set_distributed_work_unit_feed(GatherExec::feed);
         config.set_distributed_compression(None)?;
         config.set_distributed_worker_connection_buffer_budget_bytes(AHEAD)?;
         let state = SessionStateBuilder::new()
@@ -221,10 +289,6 @@ impl Plan {
     }
 }
 
-fn external(error: impl Error + Send + Sync + 'static) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
-}
-
 /// The plan of a job is made by hand; the engine makes its stages of it.
 #[derive(Debug)]
 struct Planned(Arc<dyn ExecutionPlan>);
@@ -236,17 +300,15 @@ impl QueryPlanner for Planned {
     }
 }
 
-/// The ways to the members of each task; a task's URL is its number.
-struct Routes(Vec<Arc<Peer>>);
+/// The ways to the members, by what the engine calls them.
+struct Routes(BTreeMap<Url, Arc<Peer>>);
 
 #[async_trait]
 impl ChannelResolver for Routes {
     async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
-        let at = url.path().trim_start_matches('/').parse::<usize>();
-        let at = at.map_err(|error| exec_datafusion_err!("{url} is no task: {error}"))?;
-        match self.0.get(at) {
+        match self.0.get(url) {
             Some(peer) => Ok(peer.channel()),
-            None => exec_err!("{url} is no task of this job"),
+            None => exec_err!("{url} is no member with a task of this job"),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Jobs, on `datafusion-distributed`: a plan of one stage, in which each task is one call of a [`Works`](spout_pipeline::Works) in the
-//! process that it is for.
+//! Jobs, on `datafusion-distributed`: a plan of one stage or two, in which each task is one call of a [`Works`](spout_pipeline::Works)
+//! in the process that it is for.
 //!
-//! [`job`] plans and follows a job, [`task`] is the leaf of its plan, [`channel`] how the engine reaches a member, with answers that are
-//! [`bounded`], and [`serve`] how it is reached.
+//! [`job`] plans and follows a job, [`task`] is the leaf of its plan, [`gather`] the second stage, [`channel`] how the engine reaches a
+//! member, [`others`] how members reach each other, with answers that are [`bounded`], and [`serve`] how it is reached.
 //!
 //! [`query`] is the exception: a plan that somebody else made, which the engine distributes.
 //!
@@ -10,7 +10,9 @@
 
 mod bounded;
 mod channel;
+mod gather;
 mod job;
+mod others;
 mod query;
 mod serve;
 mod task;
@@ -19,7 +21,8 @@ pub use self::query::{Plans, Shares};
 pub(crate) use self::{
     channel::{Address, Peer, Route},
     job::start,
-    query::{Others, distributed},
+    others::Others,
+    query::distributed,
     serve::{serve, worker},
 };
 

@@ -5,10 +5,11 @@ use std::{io, sync::Arc};
 use datafusion::{
     common::{Result, plan_err},
     execution::{SessionState, SessionStateBuilder},
-    physical_plan::ExecutionPlan,
+    physical_plan::{ExecutionPlan, repartition::RepartitionExec},
 };
 use datafusion_distributed::{
-    DistributedExt as _, Worker, WorkerPlanRewriteEvent, WorkerPlanRewriteEventResponse, WorkerQueryContext,
+    DistributedExt as _, NetworkShuffleExec, Worker, WorkerPlanRewriteEvent,
+    WorkerPlanRewriteEventResponse, WorkerQueryContext,
 };
 use futures::stream;
 use spout_pipeline::Works;
@@ -21,6 +22,7 @@ use tonic::{
 
 use super::{
     MESSAGE, Others, PROOF, Plans,
+    gather::GatherExec,
     task::{Doer, TaskCodec, TaskExec},
 };
 use crate::{
@@ -37,10 +39,10 @@ const CALLS: u32 = 4096;
 const GIVEN_UP: usize = 4096;
 
 /// What does the engine's tasks in this process.
-pub(crate) fn worker(works: Arc<dyn Works>, plans: Option<(Plans, Others)>, version: &str) -> Worker {
+pub(crate) fn worker(works: Arc<dyn Works>, plans: Option<Plans>, others: Others, version: &str) -> Worker {
     let session = move |context: WorkerQueryContext| {
-        let (works, plans) = (Arc::clone(&works), plans.clone());
-        async move { session(context.builder, works, plans) }
+        let (works, plans, others) = (Arc::clone(&works), plans.clone(), others.clone());
+        async move { session(context.builder, works, plans, others) }
     };
     Worker::from_session_builder(session).with_version(version.to_owned())
 }
@@ -48,19 +50,20 @@ pub(crate) fn worker(works: Arc<dyn Works>, plans: Option<(Plans, Others)>, vers
 fn session(
     mut builder: SessionStateBuilder,
     works: Arc<dyn Works>,
-    plans: Option<(Plans, Others)>,
+    plans: Option<Plans>,
+    others: Others,
 ) -> Result<SessionState> {
     let config = builder.config().get_or_insert_default();
     config.set_extension(Arc::new(Doer(works)));
     config.set_distributed_user_codec(TaskCodec);
-    let may_run = plans.as_ref().map(|(plans, _)| plans.clone());
+    config.set_distributed_channel_resolver(others);
+    let may_run = plans.clone();
     config.set_distributed_worker_plan_rewrite_handler(move |event: WorkerPlanRewriteEvent<'_>| {
         taken(may_run.as_ref(), &event.plan)?;
         Ok(WorkerPlanRewriteEventResponse::new(event.plan))
     });
-    let Some((plans, others)) = plans else { return Ok(builder.build()) };
+    let Some(plans) = plans else { return Ok(builder.build()) };
     plans.open(config);
-    config.set_distributed_channel_resolver(others);
     let mut state = builder.build();
     (plans.functions)(&mut state)?;
     Ok(state)
@@ -68,8 +71,12 @@ fn session(
 
 /// Plans can read files and more; of a leader only tasks are taken, and of queries what may run.
 fn taken(plans: Option<&Plans>, plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+    let sends = plan.downcast_ref::<RepartitionExec>().map(RepartitionExec::input);
+    let gathers = plan.downcast_ref::<GatherExec>().map(GatherExec::input);
+    let is_task = sends.unwrap_or(plan).is::<TaskExec>()
+        || gathers.is_some_and(|input| input.is::<NetworkShuffleExec>() && input.children().is_empty());
     match plans {
-        _ if plan.downcast_ref::<TaskExec>().is_some() => Ok(()),
+        _ if is_task => Ok(()),
         Some(plans) => plans.check(plan),
         None => plan_err!("{} is no task of a pipeline", plan.name()),
     }
@@ -139,6 +146,15 @@ mod tests {
             &self,
             _: bytes::Bytes,
             _: BoxStream<'static, bytes::Bytes>,
+        ) -> BoxStream<'static, Result<spout_pipeline::Says, String>> {
+            stream::empty().boxed()
+        }
+
+        fn gather(
+            &self,
+            _: bytes::Bytes,
+            _: BoxStream<'static, bytes::Bytes>,
+            _: BoxStream<'static, Result<bytes::Bytes, String>>,
         ) -> BoxStream<'static, Result<bytes::Bytes, String>> {
             stream::empty().boxed()
         }

@@ -3,6 +3,7 @@
 mod asking;
 mod attending;
 mod cuts;
+mod exchange;
 mod hostile;
 mod jobs;
 mod membership;
@@ -20,7 +21,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
-use spout_pipeline::{Fleet as _, Job, Member, Said, Task, Works};
+use spout_pipeline::{Fleet as _, Job, Member, Said, Says, Task, Works};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -87,11 +88,52 @@ impl Doing {
 }
 
 impl Works for Doing {
-    fn work(&self, task: Bytes, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Bytes, String>> {
+    fn work(&self, task: Bytes, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Says, String>> {
+        let text = String::from_utf8(task.to_vec()).unwrap();
+        match text.strip_prefix("deal ") {
+            // Words are for the gathers in turn; every tenth is for the leader.
+            Some(rest) => {
+                let (gathers, rest) = rest.split_once(' ').unwrap();
+                let gathers: usize = gathers.parse().unwrap();
+                let said = self.words(rest.to_owned(), orders).enumerate();
+                let deal = move |(n, what): (usize, Result<Bytes, String>)| {
+                    Ok(Says { to: (n % 10 > 0).then_some(n % gathers), what: what? })
+                };
+                said.map(deal).boxed()
+            }
+            None => self.words(text, orders).map(|said| said.map(Says::to_leader)).boxed(),
+        }
+    }
+
+    fn gather(
+        &self,
+        task: Bytes,
+        orders: BoxStream<'static, Bytes>,
+        from: BoxStream<'static, Result<Bytes, String>>,
+    ) -> BoxStream<'static, Result<Bytes, String>> {
+        let text = String::from_utf8(task.to_vec()).unwrap();
+        match text.as_str() {
+            // Says what comes.
+            "echo" => from.chain(self.words("say 1 8".into(), orders)).boxed(),
+            // Takes nothing.
+            "hold" => self
+                .words("hold".into(), orders)
+                .map(move |word| {
+                    let _ = &from;
+                    word
+                })
+                .boxed(),
+            other => self.words(other.to_owned(), orders),
+        }
+    }
+}
+
+impl Doing {
+    /// Does what `text` says.
+    fn words(&self, text: String, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Bytes, String>> {
         self.running.fetch_add(1, Ordering::SeqCst);
         let running = Running(Arc::clone(&self.running), Arc::clone(&self.changed));
         let said = Arc::clone(&self.said);
-        let text = String::from_utf8(task.to_vec()).unwrap();
         let mut words = text.split(' ').map(str::to_owned);
         let verb = words.next().unwrap();
         let mut number = move || words.next().unwrap().parse::<usize>().unwrap();
@@ -190,7 +232,13 @@ impl Two {
 
 fn start(leading: &Leading, tasks: &[(String, &str)]) -> Job {
     let task = |(member, what): &(String, &str)| Task { member: member.clone(), what: Bytes::from(what.to_string()) };
-    leading.start("a job", tasks.iter().map(task).collect())
+    leading.start("a job", tasks.iter().map(task).collect(), Vec::new())
+}
+
+/// A job of two stages.
+fn exchange(leading: &Leading, tasks: &[(String, &str)], gathers: &[(String, &str)]) -> Job {
+    let task = |(member, what): &(String, &str)| Task { member: member.clone(), what: Bytes::from(what.to_string()) };
+    leading.start("a job", tasks.iter().map(task).collect(), gathers.iter().map(task).collect())
 }
 
 async fn members(leading: &Leading, enough: impl Fn(&[Member]) -> bool) -> Vec<Member> {

@@ -16,7 +16,7 @@ use self::{
     passing::{Passing, add, pass},
     watching::Watched,
 };
-use super::{Error, Handled, Handler, Shape, Source, SourceEvent, Tally, build::CONFIG};
+use super::{Beside, Error, Handled, Handler, Keys, Shape, Source, SourceEvent, Tally, build::CONFIG};
 
 /// What leaves each handler, by its id.
 type Shapes = Vec<(String, Shape)>;
@@ -155,6 +155,25 @@ impl Chain {
             last.unknown = unknown;
         }
         Ok(batches)
+    }
+
+    /// By what rows may be split on their way into its first handler; none if that has to have all.
+    #[must_use]
+    pub fn keys(&self) -> Option<Keys> {
+        self.handlers.first()?.handler.keys()
+    }
+
+    /// As [`Chain::handle`], for rows of some keys; `beside` is what is to be known of the others.
+    ///
+    /// # Errors
+    /// The first error of a handler.
+    pub async fn handle_beside(&mut self, batch: Batch, beside: Option<Beside>) -> Result<Vec<Batch>, Error> {
+        // Before it is told: that may open it.
+        self.learn(&batch.records).await?;
+        if let (Some(first), Some(beside)) = (self.handlers.first_mut(), beside) {
+            first.handler.expect(beside);
+        }
+        self.handle(batch).await
     }
 
     /// Passes rows through all handlers where this chain is within a handler: they have no span of their own, and what

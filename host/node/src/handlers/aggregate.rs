@@ -17,7 +17,8 @@ use super::{
     window::{END, START},
 };
 use crate::{
-    Builder, Error, EventTime, Handled, Handler, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Unit,
+    Builder, Error, EventTime, Handled, Handler, Keys, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec,
+    Unit,
     aggregates::{Accumulators, Aggregates, Compiled, GroupIds, failed},
     arrival::NEVER,
     groups::by_key,
@@ -78,6 +79,11 @@ impl HandlerSpec for AggregateSpec {
 
     fn expressions(&self) -> Vec<Written<'_>> {
         Written::columns("columns", &self.columns, Written::other)
+    }
+
+    fn keeps_keys_apart(&self, first: bool) -> bool {
+        // It groups as the window before it does, whose keys are as they were.
+        first && self.per.is_none() && self.group_by.is_none()
     }
 
     async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
@@ -352,6 +358,10 @@ impl Handler for Aggregate {
 
     fn merges(&self) -> bool {
         self.spec.per.is_some()
+    }
+
+    fn keys(&self) -> Option<Keys> {
+        self.spec.per.and_then(|_| Keys::over(&self.spec.id, &self.columns, None))
     }
 
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {

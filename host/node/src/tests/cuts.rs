@@ -286,7 +286,7 @@ impl<'a> Run<'a> {
 }
 
 impl Outcome {
-    fn take(&mut self, batches: Vec<Batch>) {
+    pub(crate) fn take(&mut self, batches: Vec<Batch>) {
         for batch in batches {
             self.rows.extend(lines(&batch.records));
             self.filtered += batch.counts.filtered_rows();
@@ -316,7 +316,7 @@ impl Outcome {
     }
 }
 
-fn partition(source: usize) -> Source {
+pub(crate) fn partition(source: usize) -> Source {
     Source::Partition((source as u32).into())
 }
 

@@ -88,6 +88,10 @@ impl Reading {
         parts.standings.begin();
         let marker = before.map(|before| before.head.marker.of_sources()).unwrap_or_default();
         let seen = Arc::new(Seen::new(steps(&parts.spec).len(), options.shown));
+        // What is kept by key is not put together for a look.
+        if parts.are_split(&states) {
+            states.clear();
+        }
         let mut chain = parts.chain(&parts.spec.node, &mut states).await?.watched(Arc::clone(&seen) as _, 0, true);
         let shapes = parts.shapes(&columns, &mut chain).await?;
         let Sources { producer, names, indices } = parts.producer(store, &config, &marker)?;

@@ -26,11 +26,13 @@ impl Run<'_> {
             consumer.flush().await.map_err(|source| consumer_failed(&self.parts, source))?;
         }
         let mut states = self.meeting.snapshot().await?;
-        states.extend(self.columns.snapshot().await);
         let ended = self.end_jobs().await;
+        // After what the jobs have said of them.
+        states.extend(self.columns.snapshot().await);
+        states.extend(self.spread.iter().flat_map(|spread| spread.kept(&ended)));
         let Taken { pending, dead, faults } = self.taking.cut();
         if let Some(spread) = &mut self.spread {
-            spread.next_commit(self.taking.repo.id(), pending.started_ms());
+            spread.next_commit(self.taking.repo.id(), pending.started_ms(), !ended.is_empty());
         }
         let cut = Cut {
             pending,
@@ -82,7 +84,7 @@ impl Run<'_> {
         self.producer.committed(&durable);
         self.shared.standings.committed(&durable.positions);
         if let Some(spread) = &mut self.spread {
-            spread.committed(durable.positions.iter());
+            spread.committed(&commit, durable.positions.iter());
         }
         for (partition, position) in &durable.positions {
             if self.producer.consumers(*partition).is_some() {

@@ -20,6 +20,9 @@ impl Run<'_> {
         if let Some(heard) = heard {
             return self.on_heard(heard).await;
         }
+        if self.spread.as_ref().is_some_and(Spread::exchanges) {
+            return self.step(Event::Forced).await;
+        }
         while let Some(heard) = last(&mut self.spread).await? {
             // It may cut a commit, which then has the rest.
             if self.on_heard(heard).await? {
@@ -41,6 +44,7 @@ impl Run<'_> {
                 }
                 Heard::Lane(LaneEvent::Failed(error)) => return Err(*error),
                 Heard::Written(written) => drop(self.take_written(*written)?),
+                Heard::Made { counts, .. } => self.count(&counts),
                 // It is being cut.
                 Heard::Full => {}
                 // What these lead to may cut a commit itself.
@@ -63,6 +67,10 @@ impl Run<'_> {
                 self.step(Event::Took(took)).await
             }
             Heard::Full => self.step(Event::MemoryHigh).await,
+            Heard::Made { rows, bytes, counts } => {
+                self.count(&counts);
+                self.step(Event::Released { rows, bytes, any: false }).await
+            }
         }
     }
 

@@ -38,6 +38,7 @@ use super::{
     columns::Columns,
     commit::Done,
     decide::{Action, Event, State, Until},
+    keyed::Handlers,
     lane::{Lane, LaneEvent, Room, Shared, rooms},
     meeting::Meeting,
     offsets::Offsets,
@@ -73,6 +74,13 @@ pub(crate) struct RunConfig {
     pub(super) access: Option<Arc<dyn StoreAccess>>,
     /// The processes that share its work, if any do.
     pub(super) leads: Option<Leading>,
+}
+
+impl RunConfig {
+    /// How a worker runs what it has of a pipeline.
+    pub(super) fn of_worker(stop: &CancellationToken) -> Self {
+        Self { until: Until::Stopped, json: true, memory_high: None, stop: stop.clone(), access: None, leads: None }
+    }
 }
 
 /// A running pipeline.
@@ -174,12 +182,14 @@ impl<'a> Run<'a> {
         totals.epoch = config.leads.as_ref().map(|_| writer.epoch());
         let reason = writer.head().map(|head| head.reason.clone());
         let before_ms = writer.head().map_or(0, |head| head.started_ms);
-        let mut meeting = parts.meeting_chain(&mut states).await?;
+        let empty = parts.begin_empty(&states);
+        let mut meeting = parts.handlers(&mut states).await?;
         let shape = parts.shape(&columns, &mut meeting).await?;
+        let split = meeting.are_split();
+        parts.still_split(&columns, split).await?;
         recover::fits(parts, (&repo, writer.head()), &columns, shape.schema.as_ref()).await?;
         let differences = parts.differences(&shape)?;
         warn_of(&parts.name, &differences);
-        let meeting = Meeting::new(&parts.name, meeting, &config.stop);
         let consumers = parts.consumers(config.json, &config.stop).await;
         let consumers = consumers.map_err(|source| consumer_failed(parts, source))?;
         let (sender, events) = mpsc::unbounded_channel();
@@ -193,16 +203,24 @@ impl<'a> Run<'a> {
         };
         let partitions = marker.partitions.len();
         let mut taking = Taking::new(parts, RepoConsumer::new(repo.clone(), parts.target(), names.clone(), before_ms));
-        let mut spread = spread::over(parts, config, (&traits, shared_by), &columns, writer.epoch()).await;
+        let splits = parts.splits(&columns, split, empty, config).await?;
+        let at = (writer.epoch(), writer.head());
+        let mut spread = spread::over(parts, config, (&traits, shared_by), &columns, splits, at).await;
         if let Some(spread) = &mut spread {
-            spread.next_commit(taking.repo.id(), before_ms);
+            spread.next_commit(taking.repo.id(), before_ms, false);
         }
+        let idle_after = meeting.idle_after();
+        if spread.as_ref().is_some_and(Spread::exchanges) {
+            // Other processes have them.
+            meeting = Handlers::default();
+        }
+        let meeting = Meeting::new(&parts.name, meeting, &config.stop);
         let rooms = rooms(&indices);
         parts.figures.fetches_into(rooms.values());
         drop(updates.send(Update::Started { pipeline: parts.name.clone(), head, took_over, partitions }));
         let run = Self {
             publishing: Publishing::start(parts, &repo, &differences),
-            state: State::new(parts.thresholds(), until, traits.drains, meeting.idle_after()).after(reason.as_deref()),
+            state: State::new(parts.thresholds(), until, traits.drains, idle_after).after(reason.as_deref()),
             producer,
             traits,
             ended: Vec::new(),

@@ -12,6 +12,10 @@ use crate::{Error, build::Parts, decide::Event};
 impl Run<'_> {
     /// Passes `event` to the handlers; rows and bytes of what they release.
     pub(super) async fn deliver(&mut self, event: SourceEvent) -> Result<(u64, u64), Error> {
+        if let Some(spread) = self.spread.as_mut().filter(|spread| spread.exchanges()) {
+            spread.deliver(event);
+            return Ok((0, 0));
+        }
         let released = self.meeting.on_event(event).await?;
         let (mut rows, mut bytes) = (0, 0);
         for batch in released {
@@ -52,6 +56,11 @@ impl Run<'_> {
 
     /// Rows that handlers still hold back, now that no message will follow.
     pub(super) async fn finish(&mut self) -> Result<Event, Error> {
+        if let Some(spread) = self.spread.as_mut().filter(|spread| spread.exchanges()) {
+            // What they release is said as it is made.
+            let any = spread.finish().await?;
+            return Ok(Event::Released { rows: 0, bytes: 0, any });
+        }
         let batches = self.meeting.finish().await?;
         let (mut rows, mut bytes, any) = (0, 0, !batches.is_empty());
         for batch in batches {

@@ -25,8 +25,9 @@ pub trait Fleet: fmt::Debug + Send + Sync {
     /// Those that are there, sorted by id, this process among them; and word of every change.
     fn members(&self) -> watch::Receiver<Vec<Member>>;
 
-    /// Starts `tasks` as one job; `name` is for people. Dropping [`Job::said`] ends all of them.
-    fn start(&self, name: &str, tasks: Vec<Task>) -> Job;
+    /// Starts `tasks` as one job; `name` is for people. What they say to others goes to `gathers`, which run at the same time as a second
+    /// stage, if there are any; their numbers follow those of the others. Dropping [`Job::said`] ends all of them.
+    fn start(&self, name: &str, tasks: Vec<Task>, gathers: Vec<Task>) -> Job;
 }
 
 /// What one member is to do.
@@ -71,8 +72,34 @@ pub struct Lost {
     pub reason: String,
 }
 
+/// What a task says, and to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Says {
+    /// Which of the job's gathers it is for; the leader, if none.
+    pub to: Option<usize>,
+    /// What it says.
+    pub what: Bytes,
+}
+
+impl Says {
+    /// Says `what` to the leader.
+    #[must_use]
+    pub fn to_leader(what: Bytes) -> Self {
+        Self { to: None, what }
+    }
+}
+
 /// Does the tasks that a process is given.
 pub trait Works: fmt::Debug + Send + Sync {
     /// Does `task` until it is over, or the answer is dropped; `orders` come while it does. An error ends the task, and with it the job.
-    fn work(&self, task: Bytes, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Bytes, String>>;
+    fn work(&self, task: Bytes, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Says, String>>;
+
+    /// Does `task` of a second stage in the same way; `from` is what the tasks of the first say to it, each in its own order. It is over
+    /// when these are.
+    fn gather(
+        &self,
+        task: Bytes,
+        orders: BoxStream<'static, Bytes>,
+        from: BoxStream<'static, Result<Bytes, String>>,
+    ) -> BoxStream<'static, Result<Bytes, String>>;
 }

@@ -55,12 +55,16 @@ impl Running {
         }
     }
 
-    /// Gives an order to all of its tasks; those that have cut take none.
+    /// Whether the cut is ordered.
+    pub(super) fn is_cut(&self) -> bool {
+        self.ordered
+    }
+
+    /// Orders something of all tasks.
     pub(super) fn order(&self, order: &Order) {
-        // It is of words and numbers; and where the job is gone, that shows in what it says.
-        if let Ok(order) = serde_json::to_vec(order) {
-            drop(self.job.orders.send(order.into()));
-        }
+        let order = serde_json::to_vec(order).unwrap_or_default();
+        // Where it is gone, that shows in what it says.
+        drop(self.job.orders.send(order.into()));
     }
 
     /// What is left of it once it has cut: its files.

@@ -6,14 +6,17 @@ use std::{
     time::Duration,
 };
 
-use spout_data::{Batch, Counts, PartitionId, Position};
+use spout_data::{Batch, Counts, Part, PartitionId, Position};
+use spout_node::SourceEvent;
 use spout_producer::{Found, Standings};
+use spout_repo::Commit;
 use tokio::sync::watch;
 
 use super::{
     Fleet, Lost, Member, Said, Task,
     assign::assign,
     batches::unpack,
+    exchange::Exchange,
     job::{Ended, Running, said},
     suits::{Leading, Unfit},
     words::{Assigned, Mode, Order, TaskHead, Took, VERSION, Word, frame, unframe},
@@ -57,6 +60,8 @@ pub(crate) struct Spread {
     over: bool,
     /// A commit was made that no task has told its sources of.
     untold: bool,
+    /// Where handlers are split by key, and who has which.
+    exchange: Option<Exchange>,
 }
 
 /// A partition, and where it goes on.
@@ -94,12 +99,16 @@ pub(crate) enum Heard {
     Written(Box<Written>),
     /// A member has little memory left.
     Full,
+    /// Handlers of other processes have made rows, which are in files.
+    Made { rows: u64, bytes: u64, counts: Box<Counts> },
 }
 
 impl Spread {
     /// Spreads a pipeline over `fleet`. `common` is what all of its tasks have in common.
-    pub(crate) fn new(leads: &Leading, parts: &Parts, common: TaskHead, settled: bool) -> Self {
+    pub(crate) fn new(leads: &Leading, parts: &Parts, common: TaskHead, settled: bool, head: Option<&Commit>) -> Self {
+        let exchange = (common.mode == Mode::Keys).then(|| Exchange::new(head));
         Self {
+            exchange,
             fleet: Arc::clone(&leads.fleet),
             members: leads.fleet.members(),
             unfit: leads.unfit.clone(),
@@ -138,7 +147,16 @@ impl Spread {
     }
 
     /// Everything before these positions is durable.
-    pub(crate) fn committed<'a>(&mut self, positions: impl Iterator<Item = (&'a PartitionId, &'a Position)>) {
+    pub(crate) fn committed<'a>(
+        &mut self,
+        commit: &Commit,
+        positions: impl Iterator<Item = (&'a PartitionId, &'a Position)>,
+    ) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.durable(commit);
+            // What could not move before can now.
+            self.stale |= self.is_stale();
+        }
         let mut durable = Vec::new();
         for (partition, position) in positions {
             if let Some(reading) = self.partitions.get_mut(partition) {
@@ -158,6 +176,8 @@ impl Spread {
     pub(crate) async fn tell(&mut self) -> Result<(), Error> {
         if self.untold {
             (self.over, self.common.last) = (false, true);
+            // Nothing comes of it that handlers of other processes could take.
+            self.exchange = None;
             if self.begin() {
                 while self.last().await?.is_some() {}
             }
@@ -170,9 +190,12 @@ impl Spread {
         self.over = true;
     }
 
-    /// Files of the next commit are those of the commit with this id, and named later than `before_ms`.
-    pub(crate) fn next_commit(&mut self, id: &str, before_ms: i64) {
-        id.clone_into(&mut self.common.commit);
+    /// Files of the next commit are those of the commit with this id, and named later than `before_ms`; a job `ran` for the one before.
+    pub(crate) fn next_commit(&mut self, id: &str, before_ms: i64, ran: bool) {
+        let before = std::mem::replace(&mut self.common.commit, id.to_owned());
+        if let Some(exchange) = self.exchange.as_mut().filter(|_| !before.is_empty()) {
+            exchange.cut(&before, ran);
+        }
         self.common.before_ms = self.common.before_ms.max(before_ms);
     }
 
@@ -183,7 +206,7 @@ impl Spread {
             return Ok(Some(event));
         }
         loop {
-            if self.stale && self.job.is_some() {
+            if self.stale && self.job.is_some() && self.may_end_job() {
                 return Ok(None);
             }
             if self.job.is_none() && !self.begin() {
@@ -195,7 +218,7 @@ impl Spread {
                 biased;
                 () = changed(&mut self.members) => {
                     self.figures.shared().are(&self.members.borrow(), &self.leader, &self.placed);
-                    self.stale = self.place() != self.placed;
+                    self.stale = self.is_stale();
                     continue;
                 }
                 said = said(&mut self.job) => said,
@@ -245,28 +268,41 @@ impl Spread {
 
     fn place(&self) -> BTreeMap<PartitionId, String> {
         let partitions = self.partitions.keys().copied().collect();
+        assign(&partitions, &self.placed, &self.taking())
+    }
+
+    fn is_stale(&self) -> bool {
+        let members = self.taking();
+        self.place() != self.placed || self.exchange.as_ref().is_some_and(|exchange| exchange.is_stale(&members))
+    }
+
+    /// The members that may get tasks.
+    fn taking(&self) -> Vec<Member> {
         let members = self.members.borrow();
         let has = |member: &&Member| self.labels.iter().all(|(key, value)| member.labels.get(key) == Some(value));
         let members = self.unfit.without(members.iter().filter(has).cloned().collect());
-        let members: &[Member] = if self.settled {
-            &members
-        } else {
-            // The same one as long as it is there.
-            let at = members.iter().position(|member| self.placed.values().next() == Some(&member.id)).unwrap_or(0);
-            members.get(at..members.len().min(at + 1)).unwrap_or_default()
-        };
-        assign(&partitions, &self.placed, members)
+        if self.settled {
+            return members;
+        }
+        // The same one as long as it is there.
+        let at = members.iter().position(|member| self.placed.values().next() == Some(&member.id)).unwrap_or(0);
+        members.into_iter().skip(at).take(1).collect()
     }
 
     /// Begins the job of the next commit; whether there is anybody who could do it, and anything to do.
     fn begin(&mut self) -> bool {
         self.members.mark_unchanged();
-        if self.over || self.partitions.is_empty() {
+        let finishes = self.exchange.as_ref().is_some_and(|exchange| exchange.finishing.is_some());
+        if !finishes && (self.over || self.partitions.is_empty()) {
+            return false;
+        }
+        let taking = self.taking();
+        if !taking.is_empty() && !self.exchange.as_mut().is_none_or(|exchange| exchange.begin(&taking)) {
             return false;
         }
         self.placed = self.place();
         self.figures.shared().are(&self.members.borrow(), &self.leader, &self.placed);
-        if self.placed.is_empty() {
+        if taking.is_empty() {
             let (pipeline, labels) = (&self.common.pipeline, &self.labels);
             tracing::warn!(
                 pipeline,
@@ -283,6 +319,10 @@ impl Spread {
             }
         }
         let mut by_member: BTreeMap<&str, Vec<Assigned>> = BTreeMap::new();
+        if let Some(first) = taking.first().filter(|_| self.placed.is_empty()) {
+            // Handlers are to give what they hold back, and nothing is read.
+            by_member.insert(&first.id, Vec::new());
+        }
         for (partition, member) in &self.placed {
             let Some(Reading { found, at, durable, .. }) = self.partitions.get(partition) else { continue };
             by_member.entry(member).or_default().push(Assigned {
@@ -294,17 +334,24 @@ impl Spread {
                 durable: durable.clone(),
             });
         }
-        let of = by_member.len();
-        let (mut tasks, mut members) = (Vec::with_capacity(of), Vec::with_capacity(of));
+        let readers = by_member.len();
+        let gathers = self.exchange.as_ref().map(Exchange::gathers).unwrap_or_default();
+        let of = readers + gathers.len();
+        let mut tasks = Vec::with_capacity(readers);
         for (ordinal, (member, partitions)) in by_member.into_iter().enumerate() {
-            let readers = self.readers.clone();
-            let head = TaskHead { ordinal, tasks: of, partitions, readers, ..self.common.clone() };
+            let (gathers, readers) = (gathers.clone(), self.readers.clone());
+            let head = TaskHead { ordinal, tasks: of, partitions, readers, gathers, ..self.common.clone() };
             let Ok(what) = frame(&head, &[]) else { return false };
             tasks.push(Task { member: member.to_owned(), what });
-            members.push(member.to_owned());
         }
+        let label = |reading: &Reading| (reading.found.partition, reading.found.label.clone());
+        let labels: Vec<_> = self.partitions.values().filter(|_| self.exchange.is_some()).map(label).collect();
+        let common = &self.common;
+        let gathers = self.exchange.as_mut().map(|exchange| exchange.tasks(common, readers, &labels));
+        let Some(gathers) = gathers.unwrap_or_else(|| Some(Vec::new())) else { return false };
+        let members = tasks.iter().chain(&gathers).map(|task| task.member.clone()).collect();
         let name = format!("{}, job {} of epoch {}", self.common.pipeline, self.common.job, self.common.epoch);
-        let job = self.fleet.start(&name, tasks);
+        let job = self.fleet.start(&name, tasks, gathers);
         self.job = Some(Running::new(job, members));
         true
     }
@@ -337,6 +384,7 @@ impl Spread {
                 if !took.partial {
                     self.figures.shared().have_taken(&member, took.rows, took.bytes);
                 }
+                self.exchange.iter_mut().for_each(|exchange| exchange.ran(took.partition));
                 let rows = self.brings_rows();
                 let batches = if rows { unpack(body).map_err(|reason| gone(&member, reason))? } else { Vec::new() };
                 self.took(took, batches)
@@ -363,6 +411,10 @@ impl Spread {
                 None
             }
             Word::Full => Some(Heard::Full),
+            Word::Handled { done } => {
+                self.figures.shared().have_handled(&member, &done);
+                None
+            }
             Word::Cut { columns, tables, started_ms } => {
                 running.left.remove(&task);
                 running.tables.extend(tables);
@@ -371,6 +423,16 @@ impl Spread {
                     (self.common.columns, self.settled) = (columns, true);
                 }
                 self.common.before_ms = self.common.before_ms.max(started_ms);
+                None
+            }
+            Word::Made { rows, bytes, counts, done } => {
+                for (task, bytes) in done {
+                    running.order(&Order::Done { task, bytes });
+                }
+                Some(Heard::Made { rows, bytes, counts: Box::new(counts) })
+            }
+            Word::Finished { any } => {
+                self.exchange.iter_mut().for_each(|exchange| exchange.finished(any));
                 None
             }
             Word::Files(files) if !running.left.contains(&task) => {
@@ -391,6 +453,58 @@ impl Spread {
                 return Err(Error::Remote { pipeline, member, code, kind: kind.into(), text });
             }
         })
+    }
+
+    /// Whether another job may follow the one that runs. The state of handlers is in commits only, so where they are split, what a job
+    /// has brought is committed first; one that has brought nothing is given up.
+    fn may_end_job(&mut self) -> bool {
+        let Some(exchange) = &mut self.exchange else { return true };
+        if exchange.brought {
+            return !std::mem::replace(&mut exchange.asked, true);
+        }
+        exchange.give_up();
+        self.job = None;
+        false
+    }
+
+    /// Whether handlers are split by key, and are in other processes.
+    pub(crate) fn exchanges(&self) -> bool {
+        self.exchange.is_some()
+    }
+
+    /// Tells handlers of other processes of an event.
+    pub(crate) fn deliver(&mut self, event: SourceEvent) {
+        let job = self.job.as_ref();
+        self.exchange.iter_mut().for_each(|exchange| exchange.tell(event, job));
+    }
+
+    /// Their state, for a commit that no job is part of.
+    pub(crate) fn kept(&self, ended: &[Ended]) -> BTreeMap<String, Part> {
+        let exchange = self.exchange.as_ref().filter(|_| ended.is_empty());
+        exchange.map(Exchange::kept).unwrap_or_default()
+    }
+
+    /// Has handlers of other processes give what they hold back, now that nothing more comes; whether that was anything.
+    pub(crate) async fn finish(&mut self) -> Result<bool, Error> {
+        let Some(exchange) = &mut self.exchange else { return Ok(false) };
+        exchange.finishing = Some(0);
+        if self.job.as_ref().is_none_or(Running::is_cut) && !self.begin() {
+            let pipeline = self.common.pipeline.clone();
+            let (member, reason) = ("a member".into(), "its handlers are elsewhere than they were".into());
+            return Err(Error::Member { pipeline, member, reason });
+        }
+        if let (Some(exchange), Some(job)) = (&mut self.exchange, &self.job) {
+            exchange.finish(job);
+        }
+        while self.exchange.as_ref().is_some_and(|exchange| exchange.finishing.is_some_and(|left| left > 0)) {
+            let said = said(&mut self.job).await;
+            if let Some(event) = self.hear(said)? {
+                self.deferred.push_back(event);
+            }
+        }
+        let Some(exchange) = &mut self.exchange else { return Ok(false) };
+        exchange.finishing = None;
+        Ok(exchange.any)
     }
 
     fn took(&mut self, took: Took, batches: Vec<Batch>) -> Option<Heard> {
@@ -446,5 +560,6 @@ pub(crate) fn common(parts: &Parts, epoch: u64, mode: Mode, columns: BTreeMap<St
         before_ms: 0,
         rows: thresholds.rows,
         bytes: thresholds.bytes,
+        gathers: Vec::new(),
     }
 }

@@ -11,10 +11,13 @@
 
 mod assign;
 mod batches;
+mod exchange;
 mod fleet;
+mod gather;
 mod job;
 mod leader;
 mod reader;
+mod sending;
 mod suits;
 mod task;
 #[cfg(test)]
@@ -23,7 +26,7 @@ mod words;
 mod worker;
 
 pub use self::{
-    fleet::{Fleet, Job, Lost, Member, Said, Task, Works},
+    fleet::{Fleet, Job, Lost, Member, Said, Says, Task, Works},
     suits::Leading,
     worker::{Builds, Worker},
 };

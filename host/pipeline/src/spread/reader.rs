@@ -4,18 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use spout_consumer::RepoConsumer;
 use spout_data::{Marker, PartitionId, Position};
-use spout_node::States;
+use spout_node::{Keys, States};
 use spout_producer::{Found, Producer};
 use spout_repo::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::words::{Assigned, TaskHead, Word};
+use super::words::{Assigned, Mode, TaskHead, Word};
 use crate::{
     Error,
     build::{Parts, Reading},
     columns::Columns,
-    decide::Until,
     lane::{Lane, LaneEvent, Room, Shared, rooms},
     members::Done,
     run::RunConfig,
@@ -37,6 +36,8 @@ pub(super) struct Reader {
     shared: Shared,
     room: Room,
     labels: BTreeMap<PartitionId, String>,
+    /// How rows are split, where other members have the handlers for their keys.
+    pub(super) keys: Option<Keys>,
     /// Where each partition goes on with the next event.
     at: BTreeMap<PartitionId, Position>,
     ended: BTreeSet<PartitionId>,
@@ -49,14 +50,7 @@ impl Reader {
     /// Opens the lanes of `parts` for a task; their partitions are still to be added.
     pub(super) async fn open(parts: &Parts, store: &Store, task: &TaskHead, before: Done) -> Result<Self, Error> {
         let stop = CancellationToken::new();
-        let config = RunConfig {
-            until: Until::Stopped,
-            json: true,
-            memory_high: None,
-            stop: stop.clone(),
-            access: None,
-            leads: None,
-        };
+        let config = RunConfig::of_worker(&stop);
         let parts = parts.running(store, &config);
         parts.standings.begin();
         let repo = store.repo(&parts.name).await.map_err(|source| Error::Repo {
@@ -75,6 +69,7 @@ impl Reader {
         let lost = || Error::Task { pipeline: parts.name.clone() };
         let room = rooms(&indices).into_values().next().ok_or_else(lost)?;
         parts.figures.fetches_into(std::iter::once(&room));
+        let keys = if task.mode == Mode::Keys { parts.keys(&columns).await? } else { None };
         let taking = Taking::new(&parts, RepoConsumer::new(repo, parts.target(), names, task.before_ms));
         Ok(Self {
             columns,
@@ -87,6 +82,7 @@ impl Reader {
             shared,
             room,
             labels: BTreeMap::new(),
+            keys,
             at: BTreeMap::new(),
             ended: BTreeSet::new(),
             whole: true,

@@ -9,7 +9,7 @@ use std::{
 
 use spout_base::clock::{self, Instant};
 use spout_producer::ProducerTraits;
-use spout_repo::Leader;
+use spout_repo::{Commit, Leader};
 
 use super::{Fleet, Member, Spread, leader::common, words::Mode};
 use crate::{build::Parts, columns::Columns, run::RunConfig};
@@ -75,17 +75,22 @@ pub(crate) async fn over(
     config: &RunConfig,
     (traits, consumers): (&ProducerTraits, Option<u32>),
     columns: &Columns,
-    epoch: u64,
+    splits: bool,
+    (epoch, head): (u64, Option<&Commit>),
 ) -> Option<Spread> {
     let leads = config.leads.as_ref()?;
     if let Some(why) = whole(parts, (traits, consumers), columns) {
         tracing::info!(pipeline = parts.name, "one process of the cluster runs all of it: {why}");
         return None;
     }
-    let mode = if parts.ends_in_lanes() { Mode::Files } else { Mode::Rows };
+    let mode = match parts.ends_in_lanes() {
+        true => Mode::Files,
+        false if splits && parts.spec.consumers.is_empty() => Mode::Keys,
+        false => Mode::Rows,
+    };
     let stored = columns.stored().await;
     let settled = columns.schema().await.is_ok_and(|schema| schema.is_some());
-    Some(Spread::new(leads, parts, common(parts, epoch, mode, stored), settled))
+    Some(Spread::new(leads, parts, common(parts, epoch, mode, stored), settled, head))
 }
 
 /// Why one process has to run all of a pipeline, if it has to.

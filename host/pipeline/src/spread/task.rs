@@ -12,9 +12,11 @@ use tokio::{
 };
 
 use super::{
+    Says,
     batches::pack,
     reader::Reader,
-    words::{Files, Mode, Order, TaskHead, Took, Word, frame},
+    sending::Sending,
+    words::{Files, Mode, Order, Sent, TaskHead, Took, Word, frame},
     worker::{Slot, Worker},
 };
 use crate::{
@@ -32,11 +34,11 @@ const STAND: Duration = Duration::from_millis(500);
 pub(super) struct Doing<'a> {
     pub(super) worker: &'a Worker,
     pub(super) task: TaskHead,
-    pub(super) said: mpsc::Sender<Result<Bytes, String>>,
+    pub(super) said: mpsc::Sender<Result<Says, String>>,
 }
 
 /// Why a task is over before it was told to cut.
-enum Over {
+pub(super) enum Over {
     /// The pipeline cannot go on.
     Failed(Box<Error>),
     /// It could not begin: this process cannot do it.
@@ -45,6 +47,21 @@ enum Over {
     Broken(String),
     /// Nobody listens any more.
     Unheard,
+}
+
+impl Over {
+    /// The last word of such a task, if anybody listens.
+    pub(super) fn last(self) -> Option<Result<Bytes, String>> {
+        let word = match self {
+            Self::Unheard => return None,
+            Self::Broken(what) => return Some(Err(what)),
+            Self::Unfit(text) => Word::Unfit { text },
+            Self::Failed(error) => {
+                Word::Failed { code: error.code().to_owned(), kind: error.kind().into(), text: chain(error.as_ref()) }
+            }
+        };
+        Some(frame(&word, &[]).map_err(|error| error.to_string()))
+    }
 }
 
 impl From<Error> for Over {
@@ -59,26 +76,23 @@ impl Doing<'_> {
             Ok(taken) => self.finish(taken).await,
             Err(over) => Err(over),
         };
-        let last = match over {
-            Ok(()) | Err(Over::Unheard) => return,
-            Err(Over::Broken(what)) => Err(what),
-            Err(Over::Unfit(text)) => frame(&Word::Unfit { text }, &[]).map_err(|error| error.to_string()),
-            Err(Over::Failed(error)) => {
-                let word = Word::Failed {
-                    code: error.code().to_owned(),
-                    kind: error.kind().into(),
-                    text: chain(error.as_ref()),
-                };
-                frame(&word, &[]).map_err(|error| error.to_string())
-            }
-        };
-        // The leader may be gone.
-        drop(self.said.send(last).await);
+        if let Some(last) = over.err().and_then(Over::last) {
+            // The leader may be gone.
+            drop(self.said.send(last.map(Says::to_leader)).await);
+        }
     }
 
     async fn say(&self, word: &Word, body: &[u8]) -> Result<(), Over> {
         let frame = frame(word, body).map_err(|error| Over::Broken(error.to_string()))?;
-        self.said.send(Ok(frame)).await.map_err(|_| Over::Unheard)
+        self.said.send(Ok(Says::to_leader(frame))).await.map_err(|_| Over::Unheard)
+    }
+
+    /// Says something to gathers.
+    async fn send(&self, all: Result<Vec<Says>, String>) -> Result<(), Over> {
+        for says in all.map_err(Over::Broken)? {
+            self.said.send(Ok(says)).await.map_err(|_| Over::Unheard)?;
+        }
+        Ok(())
     }
 
     /// Takes what lanes bring. The next task can begin when this returns.
@@ -87,20 +101,32 @@ impl Doing<'_> {
         let reader = slot.reader.as_mut().ok_or_else(|| Over::Broken("a bug: its lanes are gone".into()))?;
         reader.begin(&self.task).await?;
         reader.taking.repo.after(self.task.before_ms);
+        let mut sending = match (self.task.mode, reader.keys.clone()) {
+            (Mode::Keys, Some(keys)) => Some(Sending::new(keys, &self.task)),
+            (Mode::Keys, None) => return Err(Over::Broken("its handlers need the rows of all keys".into())),
+            _ => None,
+        };
         let (mut rows, mut bytes) = (0, 0);
         let mut stand = interval_at(Instant::now() + STAND, STAND);
         stand.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let full = rows >= self.task.rows || bytes >= self.task.bytes || self.task.last;
+            let waits = sending.as_ref().is_some_and(Sending::full);
+            let full = waits || rows >= self.task.rows || bytes >= self.task.bytes || self.task.last;
             let event = tokio::select! {
                 biased;
-                order = orders.next() => match order.as_deref().map(serde_json::from_slice) {
+                order = orders.next() => match order.map(|order| Order::read(&order)) {
                     Some(Ok(Order::Cut)) => break,
                     Some(Ok(Order::Durable(positions))) => {
                         reader.durable(positions.iter().map(|(partition, position)| (*partition, position)));
                         continue;
                     }
-                    Some(Err(error)) => return Err(Over::Broken(format!("its leader gave no order: {error}"))),
+                    Some(Ok(Order::Done { task, bytes })) => {
+                        sending.iter_mut().for_each(|sending| sending.done(task, bytes));
+                        continue;
+                    }
+                    // The others are for gathers.
+                    Some(Ok(Order::Event { .. } | Order::Finish { .. })) => continue,
+                    Some(Err(why)) => return Err(Over::Broken(why)),
                     None => return Err(Over::Unheard),
                 },
                 _ = stand.tick() => {
@@ -112,14 +138,18 @@ impl Doing<'_> {
                 }
                 event = reader.next(full) => event?,
             };
-            let (more_rows, more_bytes) = self.take(reader, event).await?;
+            let (more_rows, more_bytes) = self.take(reader, event, &mut sending).await?;
             (rows, bytes) = (rows + more_rows, bytes + more_bytes);
         }
         self.say(&reader.stand(), &[]).await?;
+        if let Some(sending) = &sending {
+            self.send(sending.all(&Sent::Cut)).await?;
+        }
         let columns = reader.columns.stored().await;
         let tables = reader.parts.tables.cut().await;
         let taken = reader.taking.cut();
         reader.end();
+        self.worker.has_cut(&self.task, false);
         if self.task.last
             && let Some(reader) = slot.reader.take()
         {
@@ -134,7 +164,12 @@ impl Doing<'_> {
         Error::Consumer { pipeline: self.task.pipeline.clone(), source: Box::new(source) }.into()
     }
 
-    async fn take(&self, reader: &mut Reader, event: LaneEvent) -> Result<(u64, u64), Over> {
+    async fn take(
+        &self,
+        reader: &mut Reader,
+        event: LaneEvent,
+        sending: &mut Option<Sending>,
+    ) -> Result<(u64, u64), Over> {
         match event {
             LaneEvent::Failed(error) => Err(Over::Failed(error)),
             LaneEvent::Idle { partition, expects } => {
@@ -153,7 +188,7 @@ impl Doing<'_> {
             }
             LaneEvent::Batches { partition, batches, more, about, share } => {
                 let mut took = Took { partition, jumped: about.jumped, awaited: about.awaited, ..Took::default() };
-                let mut body = self.take_batches(reader, batches, &mut took).await?;
+                let mut body = self.take_batches(reader, batches, &mut took, sending).await?;
                 if let Some(mut more) = more {
                     loop {
                         match more.recv().await {
@@ -161,7 +196,7 @@ impl Doing<'_> {
                                 if self.task.mode == Mode::Rows {
                                     self.say(&Word::Took(Took { partial: true, ..took.clone() }), &body).await?;
                                 }
-                                body = self.take_batches(reader, batches, &mut took).await?;
+                                body = self.take_batches(reader, batches, &mut took, sending).await?;
                             }
                             Some(Slice::End) => break,
                             Some(Slice::Failed(error)) => return Err(Over::Failed(error)),
@@ -175,6 +210,9 @@ impl Doing<'_> {
                     reader.moves(partition, next.clone());
                 }
                 let size = (took.rows, took.bytes);
+                if let Some(sending) = sending {
+                    self.send(sending.all(&Sent::Run { partition })).await?;
+                }
                 self.say(&Word::Took(took), &body).await?;
                 Ok(size)
             }
@@ -182,7 +220,13 @@ impl Doing<'_> {
     }
 
     /// Takes some batches of a run, and adds them to what is said of it. What the leader gets of them.
-    async fn take_batches(&self, reader: &mut Reader, batches: Vec<Batch>, took: &mut Took) -> Result<Bytes, Over> {
+    async fn take_batches(
+        &self,
+        reader: &mut Reader,
+        batches: Vec<Batch>,
+        took: &mut Took,
+        sending: &mut Option<Sending>,
+    ) -> Result<Bytes, Over> {
         if let Some(last) = batches.last() {
             took.next = Some(last.span.next.clone());
         }
@@ -195,6 +239,11 @@ impl Doing<'_> {
         }
         let (labels, taking) = reader.labelled();
         for mut batch in batches {
+            if let Some(sending) = sending {
+                let (rest, said) = sending.split(batch).map_err(Over::Broken)?;
+                self.send(Ok(said)).await?;
+                batch = rest;
+            }
             taking.prepare(&mut batch, |partition| Reader::label(labels, partition))?;
             let (rows, bytes) = size(&batch);
             (took.rows, took.bytes) = (took.rows + rows, took.bytes + bytes);

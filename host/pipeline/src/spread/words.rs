@@ -6,6 +6,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use spout_base::error::Kind;
 use spout_data::{Counts, PartitionId, Passing, Position, Upstream};
+use spout_node::{Source, SourceEvent};
 use spout_producer::{Elsewhere, Found};
 use spout_repo::Prepared;
 
@@ -48,6 +49,74 @@ pub(crate) struct TaskHead {
     /// Nothing is taken beyond so many rows or bytes.
     pub(super) rows: u64,
     pub(super) bytes: u64,
+    /// The buckets of each gather, where rows go there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) gathers: Vec<Vec<u16>>,
+}
+
+/// What a worker is to do with the rows of some buckets until it is told to cut.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct GatherHead {
+    #[serde(flatten)]
+    pub(super) task: TaskHead,
+    pub(super) buckets: Vec<u16>,
+    /// How many tasks send to it.
+    pub(super) readers: usize,
+    /// The commit that its state is that of; none, if that is empty.
+    pub(super) state: Option<String>,
+    /// What the handlers are told before the first row.
+    pub(super) events: Vec<EventWord>,
+    /// The names of partitions.
+    pub(super) labels: Vec<(PartitionId, String)>,
+}
+
+/// An event of a partition, as handlers get it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum EventWord {
+    Opened(PartitionId),
+    Idle(PartitionId, Duration),
+    Ended(PartitionId),
+}
+
+impl EventWord {
+    /// The word for `event`; none for what is no event of a partition.
+    pub(super) fn of(event: SourceEvent) -> Option<Self> {
+        match event {
+            SourceEvent::Opened(Source::Partition(partition)) => Some(Self::Opened(partition)),
+            SourceEvent::Idle(Source::Partition(partition), quiet) => Some(Self::Idle(partition, quiet)),
+            SourceEvent::Ended(Source::Partition(partition)) => Some(Self::Ended(partition)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn partition(self) -> PartitionId {
+        match self {
+            Self::Opened(partition) | Self::Idle(partition, _) | Self::Ended(partition) => partition,
+        }
+    }
+}
+
+impl From<EventWord> for SourceEvent {
+    fn from(word: EventWord) -> Self {
+        match word {
+            EventWord::Opened(partition) => Self::Opened(Source::Partition(partition)),
+            EventWord::Idle(partition, quiet) => Self::Idle(Source::Partition(partition), quiet),
+            EventWord::Ended(partition) => Self::Ended(Source::Partition(partition)),
+        }
+    }
+}
+
+/// What a reading task says to a gather.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "word", rename_all = "kebab-case")]
+pub(super) enum Sent {
+    /// Rows of its buckets, which follow as a batch; where time counts, what each has before it is their last column.
+    Rows { from: usize, partition: PartitionId, buckets: Vec<(u16, usize)>, newest: Option<i64> },
+    /// A run of the partition is whole.
+    Run { partition: PartitionId },
+    /// Nothing more comes of this task.
+    Cut,
 }
 
 /// Where rows go.
@@ -58,6 +127,8 @@ pub(super) enum Mode {
     Files,
     /// To the leader.
     Rows,
+    /// To those that have the handlers for their keys.
+    Keys,
 }
 
 /// A partition of a task, and where its reading goes on.
@@ -95,6 +166,8 @@ pub(super) enum Word {
     Place { partition: PartitionId, position: Position },
     /// How its partitions stand and what was done since its leader's first task, now and then and at the cut.
     Stand { partitions: Vec<Elsewhere>, done: Done },
+    /// What the handlers of a gather have done since it said so last.
+    Handled { done: Done },
     /// Its process has little memory left: the commit is to be cut soon.
     Full,
     /// What was taken until now is all of this job.
@@ -106,6 +179,10 @@ pub(super) enum Word {
         /// What its files are named by.
         started_ms: i64,
     },
+    /// What the handlers of a gather have made, as thresholds count it; and how many bytes of each reading task it is done with.
+    Made { rows: u64, bytes: u64, counts: Counts, done: Vec<(usize, u64)> },
+    /// Whether they held back anything, now that they are to give it.
+    Finished { any: bool },
     /// The files of it are durable.
     Files(Box<Files>),
     /// This process cannot do tasks of the pipeline, and others may be able to.
@@ -184,6 +261,19 @@ pub(super) enum Order {
     Cut,
     /// Everything before these positions is durable, which sources are to be told: a commit was made while the task runs.
     Durable(Vec<(PartitionId, Position)>),
+    /// A gather is done with so many bytes of a reading task.
+    Done { task: usize, bytes: u64 },
+    /// Gathers tell their handlers, once they have so many runs of these partitions.
+    Event { event: EventWord, after: Vec<(PartitionId, u64)> },
+    /// Gathers have them give what they hold back, in the same way.
+    Finish { after: Vec<(PartitionId, u64)> },
+}
+
+impl Order {
+    /// An order as it came.
+    pub(super) fn read(order: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(order).map_err(|error| format!("an order that cannot be read: {error}"))
+    }
 }
 
 /// A frame: the length of the head in four bytes, the head, and what belongs to it.

@@ -14,16 +14,18 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
+use serde::de::DeserializeOwned;
 use spout_base::owner;
 use spout_repo::Store;
 use tokio::sync::{Mutex, MutexGuard, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Works,
+    Says, Works,
+    gather::{Gathering, Gathers},
     reader::Reader,
     task::Doing,
-    words::{TaskHead, VERSION, unframe},
+    words::{GatherHead, TaskHead, VERSION, unframe},
 };
 use crate::{build::Parts, members::Done};
 
@@ -46,12 +48,20 @@ pub trait Builds: fmt::Debug + Send + Sync {
 /// Does tasks of any number of pipelines.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    store: Store,
+    pub(super) store: Store,
     builds: Arc<dyn Builds>,
     /// Resident bytes above which commits are to be cut early.
     pub(super) memory_high: Option<u64>,
-    pipelines: Arc<StdMutex<BTreeMap<String, Arc<Mutex<Slot>>>>>,
+    pipelines: Slots<Slot>,
+    gathers: Slots<Gathers>,
+    begun: Begun,
 }
+
+/// The newest task of each pipeline, by whether it gathers: its epoch, its job, and what ends it as long as it has not cut.
+type Begun = Arc<StdMutex<BTreeMap<(String, bool), (u64, u64, CancellationToken)>>>;
+
+/// What a worker has, by pipeline; a task locks it until it has cut.
+type Slots<T> = Arc<StdMutex<BTreeMap<String, Arc<Mutex<T>>>>>;
 
 /// What a worker has of one pipeline.
 #[derive(Debug, Default)]
@@ -71,12 +81,44 @@ impl Worker {
     /// `memory_high`.
     #[must_use]
     pub fn new(store: &Store, builds: Arc<dyn Builds>, memory_high: Option<u64>) -> Self {
-        Self { store: store.clone(), builds, memory_high, pipelines: Arc::default() }
+        let (pipelines, gathers, begun) = Default::default();
+        Self { store: store.clone(), builds, memory_high, pipelines, gathers, begun }
     }
 
-    fn slot(&self, pipeline: &str) -> Arc<Mutex<Slot>> {
-        let mut all = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+    fn slot<T: Default>(slots: &Slots<T>, pipeline: &str) -> Arc<Mutex<T>> {
+        let mut all = slots.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(pipeline.to_owned()).or_default())
+    }
+
+    /// A task has begun. One before it that has not cut is of a job that was lost: nobody takes what it says any more.
+    fn begins(&self, task: &TaskHead, gathers: bool, ends: CancellationToken) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, key) = ((task.epoch, task.job), (task.pipeline.clone(), gathers));
+        if begun.get(&key).is_some_and(|(epoch, job, _)| (*epoch, *job) > now) {
+            return;
+        }
+        if let Some((.., before)) = begun.insert(key, (now.0, now.1, ends)) {
+            before.cancel();
+        }
+    }
+
+    /// A task has cut, and goes on beside the next one.
+    pub(super) fn has_cut(&self, task: &TaskHead, gathers: bool) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (task.pipeline.clone(), gathers);
+        if begun.get(&key).is_some_and(|(epoch, job, _)| (*epoch, *job) == (task.epoch, task.job)) {
+            begun.remove(&key);
+        }
+    }
+
+    /// The parts for a task.
+    pub(super) async fn built(&self, task: &TaskHead) -> Result<Parts, String> {
+        let parts = self.builds.build(&task.spec, &task.base, &task.plugins).await?;
+        if parts.digest == task.spec_digest && parts.digests == task.plugins {
+            Ok(parts)
+        } else {
+            Err("what was built is not what the leader runs: other plugins, or another version of spout".into())
+        }
     }
 
     /// The lanes for a task, once the task before it has cut; those that are there, if they stand where it goes on.
@@ -100,13 +142,7 @@ impl Worker {
         let same = |parts: &Parts| parts.digest == task.spec_digest && parts.digests == task.plugins;
         if !slot.parts.as_ref().is_some_and(same) {
             (slot.parts, slot.reader) = (None, None);
-            let parts = self.builds.build(&task.spec, &task.base, &task.plugins).await?;
-            if !same(&parts) {
-                return Err(
-                    "what was built is not what the leader runs: other plugins, or another version of spout".into()
-                );
-            }
-            (slot.parts, slot.before) = (Some(parts), Done::default());
+            (slot.parts, slot.before) = (Some(self.built(task).await?), Done::default());
         }
         if !slot.reader.as_ref().is_some_and(|reader| reader.goes_on_with(task)) {
             // What the old lanes have fetched ahead is not what comes next.
@@ -139,31 +175,63 @@ impl Worker {
 }
 
 impl Works for Worker {
-    fn work(&self, task: Bytes, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Bytes, String>> {
+    fn work(&self, task: Bytes, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Says, String>> {
         let (said, says) = mpsc::channel(AHEAD);
-        let worker = self.clone();
-        let unheard = CancellationToken::new();
-        // It ends with whoever listens to it.
-        let ends = unheard.clone().drop_guard();
+        let task = match head(&task, |head: &TaskHead| head.version) {
+            Ok(task) => task,
+            Err(error) => return stream::once(std::future::ready(Err(error))).boxed(),
+        };
+        let ends = CancellationToken::new();
+        self.begins(&task, false, ends.clone());
+        let (worker, ended) = (self.clone(), ends.clone());
         owner::spawn(async move {
-            let (head, _) = match unframe::<TaskHead>(&task) {
-                Ok((head, body)) if head.version == VERSION => (head, body),
-                Ok((head, _)) => {
-                    let other = head.version;
-                    let what = format!("it does tasks of version {VERSION}, not of {other}: run one version of spout");
-                    drop(said.send(Err(what)).await);
-                    return;
-                }
-                Err(error) => return drop(said.send(Err(error)).await),
-            };
-            let slot = worker.slot(&head.pipeline);
-            let doing = Doing { worker: &worker, task: head, said };
-            if Box::pin(unheard.run_until_cancelled(doing.run(&slot, orders))).await.is_none() {
+            let slot = Self::slot(&worker.pipelines, &task.pipeline);
+            let doing = Doing { worker: &worker, task, said };
+            if Box::pin(ended.run_until_cancelled(doing.run(&slot, orders))).await.is_none() {
                 tracing::debug!("nobody listens to a task any more, and it is given up");
             }
             Self::close(slot).await;
         });
-        let says = stream::unfold((says, ends), async |(mut says, ends)| Some((says.recv().await?, (says, ends))));
-        says.boxed()
+        until_dropped(says, ends)
     }
+
+    fn gather(
+        &self,
+        task: Bytes,
+        orders: BoxStream<'static, Bytes>,
+        from: BoxStream<'static, Result<Bytes, String>>,
+    ) -> BoxStream<'static, Result<Bytes, String>> {
+        let (said, says) = mpsc::channel(AHEAD);
+        let head = match head(&task, |head: &GatherHead| head.task.version) {
+            Ok(head) => head,
+            Err(error) => return stream::once(std::future::ready(Err(error))).boxed(),
+        };
+        let ends = CancellationToken::new();
+        self.begins(&head.task, true, ends.clone());
+        let (worker, ended) = (self.clone(), ends.clone());
+        owner::spawn(async move {
+            let slot = Self::slot(&worker.gathers, &head.task.pipeline);
+            let doing = Gathering { worker: &worker, head, said };
+            if Box::pin(ended.run_until_cancelled(doing.run(&slot, orders, from))).await.is_none() {
+                tracing::debug!("nobody listens to a gather any more, and it is given up");
+            }
+            Gathers::close_later(slot, LINGER);
+        });
+        until_dropped(says, ends)
+    }
+}
+
+/// What a task is, if it is one of this version.
+fn head<T: DeserializeOwned>(task: &Bytes, version: impl Fn(&T) -> u32) -> Result<T, String> {
+    let (head, _) = unframe::<T>(task)?;
+    match version(&head) {
+        VERSION => Ok(head),
+        other => Err(format!("it does tasks of version {VERSION}, not of {other}: run one version of spout")),
+    }
+}
+
+/// What a task says, which ends with whoever listens.
+fn until_dropped<T: Send + 'static>(says: mpsc::Receiver<T>, ends: CancellationToken) -> BoxStream<'static, T> {
+    let ends = ends.drop_guard();
+    stream::unfold((says, ends), async |(mut says, ends)| Some((says.recv().await?, (says, ends)))).boxed()
 }

@@ -1,11 +1,12 @@
 //! A commit that is being filled: files become durable while rows still arrive.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use spout_base::clock;
+use spout_data::Part;
 use spout_format::{Encoded, Format, sha256};
 use tokio::io::AsyncRead;
 
@@ -41,6 +42,8 @@ pub struct OpenCommit {
     pub(crate) schemas: Vec<(String, String)>,
     /// Files to delete, and whether a put of this commit was taken back by it.
     pub(crate) removed: Vec<(String, bool)>,
+    /// Parts of state that were put beside the files; none for those that stay as the head has them.
+    pub(crate) state: BTreeMap<String, Option<Blob>>,
 }
 
 impl Repo {
@@ -71,6 +74,7 @@ impl OpenCommit {
             files: Vec::new(),
             schemas: Vec::new(),
             removed: Vec::new(),
+            state: BTreeMap::new(),
         }
     }
 
@@ -162,6 +166,22 @@ impl OpenCommit {
         Ok(())
     }
 
+    /// Puts a part of a handler's state, for a commit that another process publishes. A large one is durable when this returns.
+    ///
+    /// # Errors
+    /// What writing can end with.
+    pub async fn put_state(&mut self, key: &str, part: Part) -> Result<(), Error> {
+        let blob = match part {
+            Part::New(bytes) => {
+                let sha256 = sha256(&bytes);
+                Some(self.blob(Step::State, "data", "state", bytes, sha256).await?)
+            }
+            Part::Kept => None,
+        };
+        self.state.insert(key.to_owned(), blob);
+        Ok(())
+    }
+
     /// The key of a schema that the record will carry.
     fn know(&mut self, format: Format, schema: &arrow::datatypes::SchemaRef) -> Result<String, Error> {
         let (key, text) = encode_schema(schema).map_err(|source| Error::encode(format.extension(), source))?;
@@ -231,7 +251,8 @@ impl OpenCommit {
     pub(crate) async fn survives(&self, sweep: &Sweep) -> Result<(), Error> {
         let swept = Error::Swept { branch: self.branch.clone() };
         let Some(list) = self.objects.find(&self.layout.object(&sweep.list)).await? else { return Err(swept) };
-        let named: BTreeSet<&str> = self.files.iter().filter_map(|file| file.blob.object()).collect();
+        let blobs = self.files.iter().map(|file| &file.blob).chain(self.state.values().flatten());
+        let named: BTreeSet<&str> = blobs.filter_map(Blob::object).collect();
         let list = String::from_utf8_lossy(&list);
         if list.lines().any(|gone| named.contains(gone) || gone.contains(self.id.as_str())) {
             Err(swept)
@@ -261,7 +282,8 @@ impl OpenCommit {
 
     /// What a started commit keeps between two commands.
     pub(crate) fn staged(&self) -> Staged {
-        Staged { files: self.files.clone(), schemas: self.schemas.clone(), removed: self.removed.clone() }
+        let (files, schemas, removed) = (self.files.clone(), self.schemas.clone(), self.removed.clone());
+        Staged { files, schemas, removed, state: self.state.clone() }
     }
 
     /// Adds what was kept, after what is there.
@@ -278,6 +300,7 @@ impl OpenCommit {
             }
         }
         staged.files.into_iter().for_each(|file| self.add(file));
+        self.state.extend(staged.state);
         Ok(())
     }
 }
@@ -288,6 +311,8 @@ pub(crate) struct Staged {
     pub(crate) files: Vec<FileAdded>,
     pub(crate) schemas: Vec<(String, String)>,
     pub(crate) removed: Vec<(String, bool)>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) state: BTreeMap<String, Option<Blob>>,
 }
 
 /// Only harmless extensions are carried over into object names.

@@ -64,6 +64,11 @@ impl OpenCommit {
                 self.inline += bytes.len();
             }
         }
+        for blob in staged.state.values().flatten() {
+            if let Place::Inline(bytes) = &blob.place {
+                self.inline += bytes.len();
+            }
+        }
         self.restage(staged)
     }
 }

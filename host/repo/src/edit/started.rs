@@ -158,7 +158,7 @@ impl Repo {
     /// # Errors
     /// As [`Editor::finish`](super::Editor::finish); the started commit then stays as it is.
     pub async fn finish_commit(&self, started: &Started) -> Result<Finished, Error> {
-        self.finish_commit_by(started, Edit::new("finish commit")).await
+        Box::pin(self.finish_commit_by(started, Edit::new("finish commit"))).await
     }
 
     /// The same, said to be done by `edit`.

@@ -440,8 +440,21 @@ impl BranchWriter {
             };
             blobs.insert(key.clone(), blob);
         }
+        // What other processes have put; where it is in the head already, that is what collections know of.
+        for (key, put) in &open.state {
+            let kept = before(key).filter(|blob| put.as_ref().is_none_or(|put| same_object(put, blob)));
+            match kept.or(put.as_ref()) {
+                Some(blob) => drop(blobs.insert(key.clone(), blob.clone())),
+                None => return Err(Error::NoState { key: key.clone(), branch: self.branch().to_owned() }),
+            }
+        }
         Ok(blobs)
     }
+}
+
+/// Whether `before` is an object with the same bytes.
+fn same_object(new: &Blob, before: &Blob) -> bool {
+    new.sha256 == before.sha256 && matches!(before.place, Place::Object(_))
 }
 
 fn hashes(state: &BTreeMap<String, Blob>) -> Vec<(String, String)> {

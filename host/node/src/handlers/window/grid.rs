@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use spout_data::Period;
 
 use super::{Align, WindowSpec};
-use crate::Error;
+use crate::{Error, arrival::NEVER};
 
 /// Windows of `period` that end every `every`, in nanoseconds.
 ///
@@ -155,6 +155,15 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// When all windows have ended that count a row at `newest` or before; never, if each group has its own.
+    pub(super) fn ended_after(self, newest: i64) -> i64 {
+        match self {
+            Self::Epoch(grid) => newest.saturating_add(grid.period),
+            Self::Session { gap } => newest.saturating_add(gap),
+            Self::First { .. } => NEVER,
+        }
+    }
+
     /// What the spec says, if it makes windows.
     pub(super) fn of(spec: &WindowSpec) -> Result<Self, Error> {
         let refused = |reason: &str| Err(Error::spec(&spec.id, reason));

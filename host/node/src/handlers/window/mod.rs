@@ -39,7 +39,8 @@ use self::{
 };
 use super::Columns;
 use crate::{
-    Builder, Error, Handled, Handler, Late, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Unit,
+    Beside, Builder, Error, Handled, Handler, Keys, Late, LimitsSpec, Shape, Source, SourceEvent, TimeSettings,
+    TimeSpec, Unit,
     aggregates::Aggregates,
     arrival::{Arrivals, NEVER, settings},
     spec::{HandlerSpec, Parts},
@@ -322,8 +323,23 @@ impl Handler for Window {
     async fn finish(&mut self) -> Result<Handled, Error> {
         let mut handled = Handled::default();
         let last = self.engine.as_mut().map_or(Ok(NEVER), Engine::last_end)?;
-        self.close(last, &mut handled)?;
+        // The same in all processes that have windows of other groups.
+        let newest = self.arrivals.as_ref().and_then(|arrivals| arrivals.marks().newest());
+        let ended = newest.map_or(NEVER, |newest| self.kind.ended_after(newest));
+        self.close(last.max(ended), &mut handled)?;
+        self.closed = self.closed.max(ended);
         Ok(handled)
+    }
+
+    fn keys(&self) -> Option<Keys> {
+        // Those that begin with the first row of a group end together where all have ended.
+        let splits = !matches!(self.kind, Kind::First { .. });
+        let time = self.arrivals.as_ref().filter(|_| splits)?.event();
+        Keys::over(&self.spec.id, self.columns(), Some(time.clone()))
+    }
+
+    fn expect(&mut self, beside: Beside) {
+        self.arrivals.iter_mut().for_each(|arrivals| arrivals.expect(beside.clone()));
     }
 
     fn idle_after(&self) -> Option<std::time::Duration> {

@@ -17,7 +17,7 @@ use spout_repo::Store;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Builds, Fleet, Job, Lost, Member, Said, Task, Worker, Works as _};
+use crate::{Builds, Fleet, Job, Lost, Member, Said, Says, Task, Worker, Works as _};
 use serde_json::Value;
 
 use super::TestBuilds;
@@ -97,7 +97,13 @@ impl LocalFleet {
         self.there.send_replace(members);
     }
 
-    fn task(&self, task: &Task, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Bytes, Lost>> {
+    /// Does a task; what it gets from others, if it is a gather.
+    fn task(
+        &self,
+        task: &Task,
+        orders: BoxStream<'static, Bytes>,
+        from: Option<BoxStream<'static, Result<Bytes, String>>>,
+    ) -> BoxStream<'static, Result<Says, Lost>> {
         let member = task.member.clone();
         let lost = move |reason: String| Lost { member: member.clone(), reason };
         let Some(There { worker, dead, .. }) = self.all.lock().unwrap().get(&task.member).cloned() else {
@@ -106,7 +112,11 @@ impl LocalFleet {
         let head = head(&task.what);
         self.tasks.lock().unwrap().push((task.member.clone(), head));
         let (after, killed) = (lost.clone(), lost("killed".into()));
-        let said = worker.work(task.what.clone(), orders).map(move |said| said.map_err(&after));
+        let said = match from {
+            None => worker.work(task.what.clone(), orders),
+            Some(from) => worker.gather(task.what.clone(), orders, from).map(|said| said.map(Says::to_leader)).boxed(),
+        };
+        let said = said.map(move |said| said.map_err(&after));
         let dies = async move {
             dead.cancelled().await;
             Err(killed)
@@ -124,15 +134,20 @@ impl Fleet for LocalFleet {
         self.there.subscribe()
     }
 
-    fn start(&self, _name: &str, tasks: Vec<Task>) -> Job {
+    fn start(&self, _name: &str, tasks: Vec<Task>, gathers: Vec<Task>) -> Job {
         let (orders, mut ordered) = mpsc::unbounded_channel::<Bytes>();
         let mut each = Vec::new();
         let (said, says) = mpsc::channel::<Result<Said, Lost>>(1);
-        for (number, task) in tasks.iter().enumerate() {
+        let (senders, mut receivers): (Vec<_>, Vec<_>) = gathers.iter().map(|_| mpsc::unbounded_channel()).unzip();
+        receivers.reverse();
+        for (number, task) in tasks.iter().chain(&gathers).enumerate() {
             let (order, own) = mpsc::unbounded_channel();
             each.push(order);
             let own = stream::unfold(own, async |mut own| Some((own.recv().await?, own))).boxed();
-            let (mut words, said) = (self.task(task, own), said.clone());
+            let from = (number >= tasks.len()).then(|| receivers.pop().unwrap());
+            let from = from.map(|from| stream::unfold(from, async |mut from| Some((from.recv().await?, from))).boxed());
+            let senders = if number < tasks.len() { senders.clone() } else { Vec::new() };
+            let (mut words, said) = (self.task(task, own, from), said.clone());
             let worker = self.all.lock().unwrap().get(&task.member).cloned();
             tokio::spawn(async move {
                 let _alive = worker;
@@ -142,7 +157,9 @@ impl Fleet for LocalFleet {
                         () = said.closed() => return,
                     };
                     match word {
-                        Some(Ok(what)) => {
+                        // One that is over takes nothing.
+                        Some(Ok(Says { to: Some(to), what })) => drop(senders[to].send(Ok(what))),
+                        Some(Ok(Says { to: None, what })) => {
                             // The last of its words is that its files are durable.
                             let last = head(&what)["word"] == "files";
                             if said.send(Ok(Said { task: number, what })).await.is_err() || last {

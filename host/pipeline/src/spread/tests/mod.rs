@@ -229,7 +229,9 @@ async fn sorted(place: &Place) -> Vec<String> {
     let mut all = Vec::new();
     for batch in rows(&repo, &head(place).await).await {
         let text = arrow::util::pretty::pretty_format_batches(&[batch]).unwrap().to_string();
-        all.extend(text.lines().skip(3).filter(|line| line.starts_with('|')).map(str::to_owned));
+        let rows = text.lines().skip(3).filter(|line| line.starts_with('|'));
+        // How wide columns are depends on the other rows of the file.
+        all.extend(rows.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")));
     }
     all.sort_unstable();
     all
@@ -353,6 +355,59 @@ async fn members_come_and_die_and_state_is_what_it_is_without() {
     let (place, killed) = endures(&windows(20_000, 10_000, "rows: 20, time: 100ms"), 8).await;
     assert!(killed > 2, "{killed}");
     assert_eq!(sorted(&alone).await, sorted(&place).await);
+}
+
+/// The states of the head, by whether they are of buckets.
+async fn states(place: &Place) -> (usize, usize) {
+    let head = head(place).await;
+    let of_buckets = head.state.keys().filter(|key| spout_node::bucket_of(key).is_some()).count();
+    (of_buckets, head.state.len() - of_buckets)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn handlers_that_are_split_by_key_go_on_wherever_they_are() {
+    let flush = "rows: 20, time: 100ms";
+    let text = |total: u64| windows(total, 0, flush);
+    let alone = Place::new();
+    let place = Place::new();
+    let fleet = LocalFleet::new(place.store().await);
+    fleet.join();
+    // One member, three, no cluster, two: each goes on where the one before has stopped, with windows that are open.
+    for (stage, total) in [(1, 4_000), (3, 9_000), (0, 13_000), (2, 20_000)] {
+        run(&alone, &text(total), &RunOptions { until: Until::Idle, ..RunOptions::default() }).await.unwrap();
+        let ids = fleet.ids();
+        ids.iter().skip(stage.max(1)).for_each(|id| fleet.kill(id));
+        (ids.len()..stage).for_each(|_| drop(fleet.join()));
+        let options = match stage {
+            0 => RunOptions { until: Until::Idle, ..RunOptions::default() },
+            _ => leading(&fleet, Until::Idle),
+        };
+        run(&place, &text(total), &options).await.unwrap();
+        assert_eq!(sorted(&alone).await, sorted(&place).await, "until {total}");
+        let (of_buckets, others) = states(&place).await;
+        assert!(of_buckets >= 16 && others <= 1, "{of_buckets} and {others}");
+        assert_eq!(head(&place).await.counts.unaccounted(), Some(0));
+    }
+    assert!(sorted(&place).await.len() > 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn state_that_is_in_one_piece_stays_so() {
+    let place = Place::new();
+    let alone = RunOptions { until: Until::Idle, ..RunOptions::default() };
+    run(&place, &windows(4_000, 0, "rows: 20, time: 1h"), &alone).await.unwrap();
+    assert_eq!(states(&place).await.0, 0);
+    let fleet = LocalFleet::new(place.store().await);
+    fleet.join();
+    fleet.join();
+    let whole = Place::new();
+    for (place, options) in [(&place, leading(&fleet, Until::Ended)), (&whole, alone)] {
+        run(place, &windows(20_000, 0, "rows: 20, time: 1h"), &RunOptions { until: Until::Ended, ..options })
+            .await
+            .unwrap();
+    }
+    assert_eq!(states(&place).await.0, 0);
+    assert_eq!(sorted(&place).await, sorted(&whole).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
