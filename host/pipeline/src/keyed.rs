@@ -35,7 +35,7 @@ impl Handlers {
                 chain.prepare(&input).await?;
                 chain.shape(input)
             }
-            Self::Split(buckets) => buckets.shape(&input).await,
+            Self::Split(buckets) => Box::pin(buckets.shape(&input)).await,
         }
     }
 
@@ -48,29 +48,29 @@ impl Handlers {
 
     pub(super) async fn handle(&mut self, batch: Batch) -> Result<Vec<Batch>, spout_node::Error> {
         match self {
-            Self::Whole(chain) => chain.handle(batch).await,
-            Self::Split(buckets) => buckets.handle(batch).await,
+            Self::Whole(chain) => Box::pin(chain.handle(batch)).await,
+            Self::Split(buckets) => Box::pin(buckets.handle(batch)).await,
         }
     }
 
     pub(super) async fn on_event(&mut self, event: SourceEvent) -> Result<Vec<Batch>, spout_node::Error> {
         match self {
-            Self::Whole(chain) => chain.on_event(event).await,
-            Self::Split(buckets) => buckets.on_event(event).await,
+            Self::Whole(chain) => Box::pin(chain.on_event(event)).await,
+            Self::Split(buckets) => Box::pin(buckets.on_event(event)).await,
         }
     }
 
     pub(super) async fn finish(&mut self) -> Result<Vec<Batch>, spout_node::Error> {
         match self {
-            Self::Whole(chain) => chain.finish().await,
-            Self::Split(buckets) => buckets.finish().await,
+            Self::Whole(chain) => Box::pin(chain.finish()).await,
+            Self::Split(buckets) => Box::pin(buckets.finish()).await,
         }
     }
 
     pub(super) async fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, spout_node::Error> {
         match self {
-            Self::Whole(chain) => chain.snapshot().await,
-            Self::Split(buckets) => buckets.snapshot().await,
+            Self::Whole(chain) => Box::pin(chain.snapshot()).await,
+            Self::Split(buckets) => Box::pin(buckets.snapshot()).await,
         }
     }
 }

@@ -284,7 +284,11 @@ async fn rows(
         Some((what, orders)) => {
             // The exchange takes what such a task says also when nobody is left who wants it; that there are no more orders says so.
             let (order, mut ordered) = mpsc::unbounded_channel();
-            let over = orders.for_each(move |what| ready(drop(order.send(what))));
+            let over = orders.for_each(move |what| {
+                // A task that is over takes none.
+                drop(order.send(what));
+                ready(())
+            });
             let orders = stream::poll_fn(move |context| ordered.poll_recv(context)).boxed();
             words(task, ways, works.work(what, orders)).take_until(over).boxed()
         }

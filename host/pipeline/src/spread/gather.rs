@@ -25,6 +25,7 @@ use crate::{
     Error,
     build::{Parts, Reading},
     columns::Columns,
+    members::Done,
     run::{RunConfig, size as size_of},
     taking::{Taken, Taking},
 };
@@ -130,7 +131,7 @@ impl Gathering<'_> {
         orders: BoxStream<'static, Bytes>,
         from: BoxStream<'static, Result<Bytes, String>>,
     ) {
-        let over = match self.take_until_cut(gathers, orders, from).await {
+        let over = match Box::pin(self.take_until_cut(gathers, orders, from)).await {
             Ok((taken, states)) => self.finish(taken, states).await,
             Err(over) => Err(over),
         };
@@ -152,7 +153,7 @@ impl Gathering<'_> {
         mut orders: BoxStream<'static, Bytes>,
         mut from: BoxStream<'static, Result<Bytes, String>>,
     ) -> Result<(Taken, BTreeMap<String, Part>), Over> {
-        let mut gathers = self.worker.hold(gathers, &self.head).await?;
+        let mut gathers = Box::pin(self.worker.hold(gathers, &self.head)).await?;
         let held = gathers.held.as_mut().ok_or_else(|| Over::Broken("a bug: its handlers are gone".into()))?;
         held.taking.repo.after(self.head.task.before_ms);
         let (mut waiting, mut made, mut all, mut ended) = (Waiting::default(), Made::default(), (0, 0), false);

@@ -158,7 +158,7 @@ impl Repo {
     /// # Errors
     /// As [`Editor::finish`](super::Editor::finish); the started commit then stays as it is.
     pub async fn finish_commit(&self, started: &Started) -> Result<Finished, Error> {
-        Box::pin(self.finish_commit_by(started, Edit::new("finish commit"))).await
+        self.finish_commit_by(started, Edit::new("finish commit")).await
     }
 
     /// The same, said to be done by `edit`.
@@ -174,7 +174,7 @@ impl Repo {
         let open = self.filled(started).await?;
         let rows = open.files.iter().filter_map(|file| Some(file.table.as_ref()?.rows)).sum();
         let edit = Edit { rows, ..edit };
-        let finished = self.edit(&started.branch).await?.finish(open, edit).await?;
+        let finished = Box::pin(self.edit(&started.branch).await?.finish(open, edit)).await?;
         if matches!(finished, Finished::Committed(_)) {
             self.drop_commit(started).await?;
         }
