@@ -40,11 +40,11 @@ pub struct Standing {
 
 /// A fleet that shares the work of one command.
 pub struct Team<'a> {
-    fleet: &'a dyn Fleet,
-    store: &'a Store,
+    pub(super) fleet: &'a dyn Fleet,
+    pub(super) store: &'a Store,
     /// Bytes and runs of bytes of a part that reads.
     pub(super) most_read: (u64, usize),
-    shown: Box<dyn Fn(Standing) + Send + Sync + 'a>,
+    pub(super) shown: Box<dyn Fn(Standing) + Send + Sync + 'a>,
 }
 
 impl fmt::Debug for Team<'_> {
