@@ -136,7 +136,7 @@ impl<'a> Team<'a> {
             Err(why) => return std::future::ready((part, member.clone(), Err(lost(why)))).boxed(),
         };
         tracing::debug!(part, "a part of {what} is with {member}");
-        let mut job = self.fleet.start(what, vec![Task { member: member.clone(), what: said }]);
+        let mut job = self.fleet.start(what, vec![Task { member: member.clone(), what: said }], Vec::new());
         async move {
             let told = match job.said.next().await {
                 Some(Ok(said)) => {

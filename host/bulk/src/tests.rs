@@ -17,7 +17,7 @@ use futures::{
 use spout_base::error::Coded as _;
 use spout_data::ByteSize;
 use spout_format::{Format, TableWriter, decode};
-use spout_pipeline::{Fleet, Job, Lost, Member, Said, Task, Works};
+use spout_pipeline::{Fleet, Job, Lost, Member, Said, Says, Task, Works};
 use spout_repo::{CommitMeta, Depth, Edit, Finished, PutMode, Repo, Report, Store, fsck, fsck_by};
 use tokio::sync::{mpsc, watch};
 
@@ -67,17 +67,17 @@ impl Fleet for Members {
         self.there.subscribe()
     }
 
-    fn start(&self, _: &str, tasks: Vec<Task>) -> Job {
+    fn start(&self, _: &str, tasks: Vec<Task>, _: Vec<Task>) -> Job {
         let [Task { member, what }] = tasks.try_into().unwrap();
         let at: usize = member.parse().unwrap();
         self.done[at].fetch_add(1, Ordering::Relaxed);
         let is = self.each[at];
         let said = self.does.work(what, stream::pending().boxed()).map(move |said| {
             let what = match is {
-                Is::Sound => said.unwrap(),
+                Is::Sound => said.unwrap().what,
                 Is::Dies => return Err(Lost { member: member.clone(), reason: "killed".into() }),
                 Is::Unable => frame(&Told::Failed("its disk is gone".into())).unwrap(),
-                Is::Lies => lie(&said.unwrap()),
+                Is::Lies => lie(&said.unwrap().what),
             };
             Ok(Said { task: 0, what })
         });
@@ -235,13 +235,23 @@ async fn tasks_of_pipelines_go_to_who_does_them_and_wrong_frames_are_refused() {
     #[derive(Debug)]
     struct Others;
     impl Works for Others {
-        fn work(&self, task: Bytes, _: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Bytes, String>> {
+        fn work(&self, task: Bytes, _: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Says, String>> {
+            stream::iter([Ok(Says::to_leader(task))]).boxed()
+        }
+
+        fn gather(
+            &self,
+            task: Bytes,
+            _: BoxStream<'static, Bytes>,
+            _: BoxStream<'static, Result<Bytes, String>>,
+        ) -> BoxStream<'static, Result<Bytes, String>> {
             stream::iter([Ok(task)]).boxed()
         }
     }
     let store = Store::open("memory://").await.unwrap();
     let said = async |bulk: &Bulk, task: &'static [u8]| {
-        bulk.work(Bytes::from_static(task), stream::pending().boxed()).next().await.unwrap()
+        let said = bulk.work(Bytes::from_static(task), stream::pending().boxed()).next().await.unwrap();
+        said.map(|said| said.what)
     };
     let both = Bulk::new(&store, Arc::new(Others));
     assert_eq!(said(&both, b"\x02\x00\x00\x00{}").await.unwrap(), &b"\x02\x00\x00\x00{}"[..]);

@@ -8,7 +8,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use spout_base::error::chain;
-use spout_pipeline::Works;
+use spout_pipeline::{Says, Works};
 use spout_repo::Store;
 
 use super::words::{Ask, Part, Told, VERSION, frame, is_bulk, unframe};
@@ -35,20 +35,34 @@ impl Bulk {
 }
 
 impl Works for Bulk {
-    fn work(&self, task: Bytes, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Bytes, String>> {
+    fn work(&self, task: Bytes, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Says, String>> {
         if !is_bulk(&task) {
             return match &self.others {
                 Some(others) => others.work(task, orders),
-                None => {
-                    let why = "this process does parts of bulk work, and no tasks of pipelines".to_owned();
-                    stream::once(ready(Err(why))).boxed()
-                }
+                None => nothing(),
             };
         }
         let store = self.store.clone();
         // Nobody gives orders to a part: whoever wants it no longer drops the answer.
-        stream::once(async move { frame(&done(&store, &task).await) }).boxed()
+        stream::once(async move { frame(&done(&store, &task).await).map(Says::to_leader) }).boxed()
     }
+
+    fn gather(
+        &self,
+        task: Bytes,
+        orders: BoxStream<'static, Bytes>,
+        from: BoxStream<'static, Result<Bytes, String>>,
+    ) -> BoxStream<'static, Result<Bytes, String>> {
+        match &self.others {
+            Some(others) => others.gather(task, orders, from),
+            None => nothing(),
+        }
+    }
+}
+
+fn nothing<T: Send + 'static>() -> BoxStream<'static, Result<T, String>> {
+    let why = "this process does parts of bulk work, and no tasks of pipelines".to_owned();
+    stream::once(ready(Err(why))).boxed()
 }
 
 async fn done(store: &Store, task: &[u8]) -> Told {

@@ -37,7 +37,7 @@ fn handler((figures, done): (&HandlerFigures, HandlerDone)) -> HandlerStatus {
     HandlerStatus { handler: (*word).to_owned(), id: id.clone(), rows_in, rows_out, busy_ms: whole(busy), lane: *lane }
 }
 
-fn member(MemberFigures { member, leads, partitions, rows, bytes, done }: MemberFigures) -> MemberStatus {
+fn member(MemberFigures { member, leads, partitions, rows, bytes, done, .. }: MemberFigures) -> MemberStatus {
     MemberStatus {
         id: member.id,
         address: member.address,

@@ -1,12 +1,11 @@
 //! How the engine of a leader reaches a member, and notices that it does not.
 
 use std::{
-    collections::BTreeMap,
     error::Error,
     fmt, io,
     net::IpAddr,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -15,14 +14,14 @@ use std::{
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::{
-    common::{Result, exec_datafusion_err, exec_err},
+    common::{Result, exec_datafusion_err},
     error::DataFusionError,
     execution::TaskContext,
     physical_plan::metrics::ExecutionPlanMetricsSet,
 };
 use datafusion_distributed::{
-    ChannelResolver, CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse,
-    SetPlanRequest, Worker, WorkerChannel, WorkerToCoordinatorMsg,
+    CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse, SetPlanRequest, Worker,
+    WorkerChannel, WorkerToCoordinatorMsg,
     grpc::{BoxCloneSyncChannel, create_worker_client},
 };
 use futures::{StreamExt as _, stream, stream::BoxStream};

@@ -1,15 +1,11 @@
 //! Queries whose plans the engine distributes over the members of a fleet.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use datafusion::{
     common::{
-        Result, exec_datafusion_err, exec_err, plan_err,
+        Result, exec_err, plan_err,
         tree_node::{TreeNode as _, TreeNodeRecursion},
     },
     error::DataFusionError,
@@ -26,10 +22,9 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use url::Url;
 
 use super::{
-    Address, Peer, Route,
+    Address, Peer,
     task::{TaskCodec, TaskExec},
 };
-use crate::{link::Transport, settings::Token};
 
 /// Operators of the engine that it does not let others name.
 const ENGINES: [&str; 2] = ["ChildrenIsolatorUnionExec", "SamplerExec"];

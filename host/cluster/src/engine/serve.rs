@@ -8,8 +8,8 @@ use datafusion::{
     physical_plan::{ExecutionPlan, repartition::RepartitionExec},
 };
 use datafusion_distributed::{
-    DistributedExt as _, NetworkShuffleExec, Worker, WorkerPlanRewriteEvent,
-    WorkerPlanRewriteEventResponse, WorkerQueryContext,
+    DistributedExt as _, NetworkShuffleExec, Worker, WorkerPlanRewriteEvent, WorkerPlanRewriteEventResponse,
+    WorkerQueryContext,
 };
 use futures::stream;
 use spout_pipeline::Works;
