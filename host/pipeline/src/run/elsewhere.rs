@@ -76,13 +76,13 @@ impl Run<'_> {
 
     /// Takes note of a run that is in files of another process.
     pub(super) fn take_written(&mut self, written: Written) -> Result<Took, Error> {
-        let Written { partition, next, jumped, awaited, rows, bytes, counts } = written;
+        let Written { partition, next, jumped, awaited, rows, bytes, given, counts } = written;
         let moved = next.is_some();
         if let Some(next) = next {
             self.move_on(partition, next, jumped)?;
         }
         self.shared.meter.messages.fetch_add(counts.messages, Ordering::Relaxed);
-        self.shared.meter.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.meter.bytes.fetch_add(bytes + given, Ordering::Relaxed);
         self.count(&counts);
         Ok(Took { partition, rows, bytes, moved, awaited, ..Took::default() })
     }

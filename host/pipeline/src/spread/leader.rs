@@ -86,6 +86,8 @@ pub(crate) struct Written {
     pub(crate) awaited: Option<Duration>,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
+    /// Bytes that went to handlers of other processes.
+    pub(crate) given: u64,
     /// What became of its messages.
     pub(crate) counts: Counts,
 }
@@ -382,7 +384,8 @@ impl Spread {
             Word::Took(took) => {
                 known(&self.partitions, took.partition)?;
                 if !took.partial {
-                    self.figures.shared().have_taken(&member, took.rows, took.bytes);
+                    let (rows, bytes) = took.given;
+                    self.figures.shared().have_taken(&member, took.rows + rows, took.bytes + bytes);
                 }
                 self.exchange.iter_mut().for_each(|exchange| exchange.ran(took.partition));
                 let rows = self.brings_rows();
@@ -518,12 +521,12 @@ impl Spread {
         if let Some(next) = &took.next {
             reading.at = next.clone();
         }
-        let Took { partition, next, jumped, awaited, rows, bytes, counts, .. } = took;
+        let Took { partition, next, jumped, awaited, rows, bytes, counts, given: (_, given), .. } = took;
         Some(if self.brings_rows() {
             let about = About { jumped, awaited, moved: next.is_some(), ..About::default() };
             Heard::Lane(LaneEvent::Batches { partition, batches: whole, more: None, about, share: Share::none() })
         } else {
-            Heard::Written(Box::new(Written { partition, next, jumped, awaited, rows, bytes, counts }))
+            Heard::Written(Box::new(Written { partition, next, jumped, awaited, rows, bytes, given, counts }))
         })
     }
 }

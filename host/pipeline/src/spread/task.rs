@@ -240,6 +240,8 @@ impl Doing<'_> {
         let (labels, taking) = reader.labelled();
         for mut batch in batches {
             if let Some(sending) = sending {
+                let (rows, bytes) = size(&batch);
+                took.given = (took.given.0 + rows, took.given.1 + bytes);
                 let (rest, said) = sending.split(batch).map_err(Over::Broken)?;
                 self.send(Ok(said)).await?;
                 batch = rest;

@@ -208,6 +208,9 @@ pub(super) struct Took {
     pub(super) rows: u64,
     pub(super) bytes: u64,
     pub(super) counts: Counts,
+    /// Rows and bytes that gathers were given of it.
+    #[serde(default)]
+    pub(super) given: (u64, u64),
 }
 
 /// What a task has put.
