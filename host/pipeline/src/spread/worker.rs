@@ -183,12 +183,13 @@ impl Works for Worker {
         };
         let ends = CancellationToken::new();
         self.begins(&task, false, ends.clone());
-        let (worker, ended) = (self.clone(), ends.clone());
+        let (worker, ended, last) = (self.clone(), ends.clone(), said.clone());
         owner::spawn(async move {
             let slot = Self::slot(&worker.pipelines, &task.pipeline);
             let doing = Doing { worker: &worker, task, said };
-            if Box::pin(ended.run_until_cancelled(doing.run(&slot, orders))).await.is_none() {
-                tracing::debug!("nobody listens to a task any more, and it is given up");
+            match Box::pin(ended.run_until_cancelled(doing.run(&slot, orders))).await {
+                Some(()) => drop(last),
+                None => drop(owner::spawn(given_up(last))),
             }
             Self::close(slot).await;
         });
@@ -208,12 +209,13 @@ impl Works for Worker {
         };
         let ends = CancellationToken::new();
         self.begins(&head.task, true, ends.clone());
-        let (worker, ended) = (self.clone(), ends.clone());
+        let (worker, ended, last) = (self.clone(), ends.clone(), said.clone());
         owner::spawn(async move {
             let slot = Self::slot(&worker.gathers, &head.task.pipeline);
             let doing = Gathering { worker: &worker, head, said };
-            if Box::pin(ended.run_until_cancelled(doing.run(&slot, orders, from))).await.is_none() {
-                tracing::debug!("nobody listens to a gather any more, and it is given up");
+            match Box::pin(ended.run_until_cancelled(doing.run(&slot, orders, from))).await {
+                Some(()) => drop(last),
+                None => drop(owner::spawn(given_up(last))),
             }
             Gathers::close_later(slot, LINGER);
         });
@@ -228,6 +230,13 @@ fn head<T: DeserializeOwned>(task: &Bytes, version: impl Fn(&T) -> u32) -> Resul
         VERSION => Ok(head),
         other => Err(format!("it does tasks of version {VERSION}, not of {other}: run one version of spout")),
     }
+}
+
+/// A task is given up: nobody listens to it, or another one has its place. Whoever listens all the same must not take its end for one
+/// that it came to.
+async fn given_up<T: Send>(said: mpsc::Sender<Result<T, String>>) {
+    tracing::debug!("a task is given up");
+    drop(said.send(Err("another task of the pipeline has begun".to_owned())).await);
 }
 
 /// What a task says, which ends with whoever listens.

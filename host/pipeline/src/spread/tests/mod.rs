@@ -429,10 +429,16 @@ async fn a_leader_that_another_one_replaced_is_fenced() {
             }
         }
     };
-    let (mut first, _told) = Host::start(vec![parts(&text).await], &store, &leading(&fleet, Until::Stopped));
+    // It has seen no claim: from nobody who claims the branch after it does it take that back when its job is lost.
+    let leader = |id: &str, seen| {
+        let leader = Leader { id: id.into(), address: "127.0.0.1:1".into() };
+        let leads = Some(Leading::new(Arc::new(fleet.clone()), leader, seen));
+        RunOptions { until: Until::Stopped, leads, ..RunOptions::default() }
+    };
+    let (mut first, _told) = Host::start(vec![parts(&text).await], &store, &leader("first", 0));
     until(&place, 3).await;
     let other = place.store().await;
-    let (mut second, _told) = Host::start(vec![parts(&text).await], &other, &leading(&fleet, Until::Stopped));
+    let (mut second, _told) = Host::start(vec![parts(&text).await], &other, &leader("second", u64::MAX));
     // The workers refuse a task of the old leader, or its record is refused: either way it is over.
     let error = tokio::time::timeout(Duration::from_secs(60), first.failure()).await.unwrap().unwrap();
     assert!(["E0980", "E0981", "E0530"].contains(&error.code()), "{}: {error:?}", error.code());
