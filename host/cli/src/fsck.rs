@@ -91,9 +91,10 @@ impl Fsck {
         let checked = self.sharing.lead((&store, "fsck"), busy, async |leading| {
             let team = cluster::team(leading, &store, "checking", busy);
             let only = check.repo.as_deref();
-            Ok(match check.repair {
-                true => repair_by(&store, only, check.depth, &team).await?,
-                false => fsck_by(&store, only, check.depth, &team).await?,
+            Ok(if check.repair {
+                repair_by(&store, only, check.depth, &team).await?
+            } else {
+                fsck_by(&store, only, check.depth, &team).await?
             })
         });
         let report = checked.await?;

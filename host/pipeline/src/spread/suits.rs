@@ -83,10 +83,12 @@ pub(crate) async fn over(
         tracing::info!(pipeline = parts.name, "one process of the cluster runs all of it: {why}");
         return None;
     }
-    let mode = match parts.ends_in_lanes() {
-        true => Mode::Files,
-        false if splits && parts.spec.consumers.is_empty() => Mode::Keys,
-        false => Mode::Rows,
+    let mode = if parts.ends_in_lanes() {
+        Mode::Files
+    } else if splits && parts.spec.consumers.is_empty() {
+        Mode::Keys
+    } else {
+        Mode::Rows
     };
     let stored = columns.stored().await;
     let settled = columns.schema().await.is_ok_and(|schema| schema.is_some());
