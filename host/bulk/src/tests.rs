@@ -243,7 +243,7 @@ async fn tasks_of_pipelines_go_to_who_does_them_and_wrong_frames_are_refused() {
             &self,
             task: Bytes,
             _: BoxStream<'static, Bytes>,
-            _: BoxStream<'static, Result<Bytes, String>>,
+            _: BoxStream<'static, Result<Bytes, Lost>>,
         ) -> BoxStream<'static, Result<Bytes, String>> {
             stream::iter([Ok(task)]).boxed()
         }

@@ -8,7 +8,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use spout_base::error::chain;
-use spout_pipeline::{Says, Works};
+use spout_pipeline::{Lost, Says, Works};
 use spout_repo::Store;
 
 use super::words::{Ask, Part, Told, VERSION, frame, is_bulk, unframe};
@@ -51,7 +51,7 @@ impl Works for Bulk {
         &self,
         task: Bytes,
         orders: BoxStream<'static, Bytes>,
-        from: BoxStream<'static, Result<Bytes, String>>,
+        from: BoxStream<'static, Result<Bytes, Lost>>,
     ) -> BoxStream<'static, Result<Bytes, String>> {
         match &self.others {
             Some(others) => others.gather(task, orders, from),

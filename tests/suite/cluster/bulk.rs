@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -9,17 +10,19 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use spout_tests::{Site, clustered};
+use spout_tests::{Site, clustered, tls};
 
 use super::fleet::built;
 
 /// How long nothing may happen of what is waited for, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Workers of one machine, without certificates.
+/// Workers of one machine.
 struct Workers {
     site: Site,
     all: Vec<Worker>,
+    /// The words of a command line that say where its certificate is; none without certificates.
+    certificate: Vec<String>,
 }
 
 struct Worker {
@@ -36,14 +39,30 @@ impl Drop for Worker {
 }
 
 impl Workers {
-    /// `count` of them. `None`, with a line that says why, where the binary cannot.
+    /// `count` of them, without certificates. `None`, with a line that says why, where the binary cannot.
     fn start(count: usize) -> Result<Option<Self>> {
+        Self::start_with(count, |_| Ok(Vec::new()))
+    }
+
+    /// The same with certificates: all that they say to each other is TLS.
+    fn with_certificates(count: usize) -> Result<Option<Self>> {
+        Self::start_with(count, |site| {
+            tls::fleet(&site.path().join("tls"), Ipv4Addr::LOCALHOST)?;
+            let files = [("--cert", "worker.pem"), ("--key", "worker.key"), ("--ca", "ca.pem")];
+            let words =
+                files.map(|(flag, file)| [flag.to_owned(), site.path().join("tls").join(file).display().to_string()]);
+            Ok(words.concat())
+        })
+    }
+
+    fn start_with(count: usize, certificate: impl FnOnce(&Site) -> Result<Vec<String>>) -> Result<Option<Self>> {
         if !built()? {
             return Ok(None);
         }
         let mut site = Site::new()?;
         site.environment = vec![("SPOUT_JOIN_TOKEN", "a token of this test: 0123456789abcdef".to_owned())];
-        let mut workers = Self { site, all: Vec::new() };
+        let certificate = certificate(&site)?;
+        let mut workers = Self { site, all: Vec::new(), certificate };
         (0..count).try_for_each(|_| workers.add())?;
         Ok(Some(workers))
     }
@@ -52,6 +71,7 @@ impl Workers {
         let log = self.site.path().join(format!("worker-{}.log", self.all.len()));
         let said = File::create(&log)?;
         let mut command = self.site.command_of(&clustered(), &["worker", "--json"]);
+        command.args(&self.certificate);
         let child = command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said).spawn()?;
         self.all.push(Worker { child, log });
         Ok(())
@@ -86,16 +106,22 @@ impl Workers {
 
     /// The same, shared by all workers.
     fn together(&self, args: &[&str]) -> Result<Output> {
+        Ok(self.shared(args).output()?)
+    }
+
+    /// What starts a command that all workers share.
+    fn shared(&self, args: &[&str]) -> Command {
         let count = self.all.len().to_string();
-        self.alone(&[args, &["--cluster", "--workers", &count]].concat())
+        let mut command = self.site.command_of(&clustered(), &[args, &["--cluster", "--workers", &count]].concat());
+        command.args(&self.certificate).stdin(Stdio::null());
+        command
     }
 
     /// Runs a command that is shared, and kills the first worker while it has a part of it.
     fn together_with_a_kill(&mut self, args: &[&str]) -> Result<Output> {
-        let count = self.all.len().to_string();
         let (said, joined) = (self.site.path().join("said"), self.joined(0));
-        let mut command = self.site.command_of(&clustered(), &[args, &["--cluster", "--workers", &count]].concat());
-        command.env("SPOUT_LOG", "warn,spout_bulk=debug").stdin(Stdio::null());
+        let mut command = self.shared(args);
+        command.env("SPOUT_LOG", "warn,spout_bulk=debug");
         // It stands still once it has joined: what it is given then is lost with it.
         let mut child = command.stdout(Stdio::piped()).stderr(File::create(&said)?).spawn()?;
         let begun = Instant::now();
@@ -222,7 +248,7 @@ fn a_compaction_that_workers_share_is_one_commit_of_the_same_rows() -> Result<()
 
 #[test]
 fn a_query_that_workers_share_has_the_same_rows() -> Result<()> {
-    let Some(workers) = Workers::start(2)? else { return Ok(()) };
+    let Some(workers) = Workers::with_certificates(2)? else { return Ok(()) };
     tables(&workers.site)?;
     workers.site.write("more/x.csv", "n,k,t\n9000,3,more\n9001,,\n")?;
     workers.site.ok(&["put", "file", "tables@master:/0/x.parquet", "--table", "-f", "more/x.csv"])?;
@@ -258,6 +284,45 @@ fn a_query_that_workers_share_has_the_same_rows() -> Result<()> {
         ensure!(alone.status.code() == together.status.code(), "{wrong}: {alone:?} {together:?}");
     }
     Ok(())
+}
+
+#[test]
+fn a_query_that_loses_a_worker_says_so_and_can_be_run_again() -> Result<()> {
+    let Some(mut workers) = Workers::with_certificates(2)? else { return Ok(()) };
+    tables(&workers.site)?;
+    // Each of 64 million pairs is looked at.
+    let query = "select a.k, sum(abs(a.n - b.n + c.n)) as s from tables a join tables b on a.k % 2 = b.k % 2 \
+                 join (select n, k from tables limit 8) c on a.n + b.n > c.k group by a.k order by a.k";
+    let args = ["sql", query, "--format", "csv"];
+    let mut child = workers.shared(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (begun, before) = (Instant::now(), worked(workers.all[0].child.id())?);
+    // Nothing but its share keeps it busy.
+    while worked(workers.all[0].child.id())? < before + 30 {
+        ensure!(begun.elapsed() < PATIENCE && child.try_wait()?.is_none(), "it has no share: {}", workers.log(0));
+        thread::park_timeout(Duration::from_millis(1));
+    }
+    let lost = workers.id(0)?;
+    workers.kill(0)?;
+    let (ended, since) = (child.wait_with_output()?, Instant::now());
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    ensure!(
+        ended.status.code() == Some(1) && said.contains("E0984") && said.contains(&lost),
+        "{:?}: {said}",
+        ended.status
+    );
+    let rows = String::from_utf8_lossy(&ended.stdout).lines().count().saturating_sub(1);
+    ensure!(rows == 0, "{rows} rows of an answer that is not whole");
+    ensure!(since.elapsed() < PATIENCE, "it took {:?} to end", since.elapsed());
+    workers.all.remove(0);
+    same(&workers.alone(&args)?, &workers.together(&args)?)
+}
+
+/// How long a process has kept a core busy, in hundredths of a second.
+fn worked(id: u32) -> Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    let after = stat.rsplit_once(") ").context("its name")?.1;
+    let ticks: Vec<u64> = after.split(' ').skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
+    Ok(ticks.iter().sum())
 }
 
 /// A pipeline over the files of a directory, each a partition, whose handler makes `factor` times each number.

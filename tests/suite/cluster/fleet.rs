@@ -175,6 +175,12 @@ impl Fleet {
         Ok(())
     }
 
+    /// Whether a worker has said this.
+    pub(super) fn says(&self, what: &str) -> bool {
+        let said = |worker: &Worker| std::fs::read_to_string(&worker.log).is_ok_and(|log| log.contains(what));
+        self.workers.iter().any(said)
+    }
+
     /// Waits until a query says so much, as long as it says more and more.
     pub(super) fn reaches(&self, sql: &str, expected: u64) -> Result<()> {
         let (mut until, mut last) = (Instant::now() + PATIENCE, None);

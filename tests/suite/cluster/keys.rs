@@ -3,14 +3,16 @@
 use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use spout_tests::Site;
+use spout_tests::{Site, cables::Way};
+
+use rand::Rng as _;
 
 use super::{
     PARTITIONS,
-    fleet::{Fleet, Kept},
+    fleet::{Fleet, Kept, place},
     storm::dice,
+    takeover::leader,
 };
-use rand::Rng as _;
 
 /// Bids of each auction in windows of event time, which all partitions have to have passed.
 fn spec(total: u64, rate: u64) -> String {
@@ -59,22 +61,47 @@ fn splits(site: &Site) -> Result<bool> {
     Ok(false)
 }
 
+/// What one process makes of so many events, whatever it went on with.
+fn alone(site: &Site, total: u64) -> Result<(Vec<String>, u64)> {
+    site.write("spec.yaml", spec(total, 0))?;
+    site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    outcome(site)
+}
+
+/// Gives a fleet the pipeline; it has committed something then.
+fn create(fleet: &Fleet, total: u64, rate: u64) -> Result<()> {
+    fleet.site.write("spec.yaml", spec(total, rate))?;
+    let nexmark = fleet.site.plugins.join("nexmark.wasm").display().to_string();
+    fleet.site.ok(&["put", "plugin", "-f", &nexmark, "nexmark"])?;
+    fleet.site.ok(&["create", "pipeline", "-f", "spec.yaml"])?;
+    fleet.reaches("select count(*) from events", 1)
+}
+
+#[test]
+fn processes_that_do_not_reach_each_other_do_not_keep_the_others_waiting() -> Result<()> {
+    let Some(fleet) = Fleet::start(3, Kept::Directory)? else { return Ok(()) };
+    let total = 12_000;
+    let expected = alone(&Site::new()?, total)?;
+    create(&fleet, total, 2_000)?;
+    let leads = leader(&fleet, "events")?;
+    let others: Vec<usize> = (0..fleet.len()).filter(|other| *other != leads).collect();
+    // For good: both reach the leader and the store, and nobody is lost.
+    fleet.cable(others[0], &place(others[1]), Way::CUT, Way::CUT)?;
+    fleet.cable(others[1], &place(others[0]), Way::CUT, Way::CUT)?;
+    fleet.reaches("select sum(n) from events", expected.1)?;
+    ensure!(outcome(&fleet.site)? == expected, "windows differ from those of one host");
+    ensure!(splits(&fleet.site)?, "its state is in one piece");
+    ensure!(fleet.says("two processes of the cluster do not reach each other"), "it was never in two parts");
+    Ok(())
+}
+
 #[test]
 fn processes_that_are_killed_share_windows_by_key_and_one_goes_on_with_them() -> Result<()> {
     let Some(mut fleet) = Fleet::start(3, Kept::Directory)? else { return Ok(()) };
     let (total, rate) = (12_000, 2_000);
     let whole = Site::new()?;
-    let alone = |site: &Site, total: u64| -> Result<(Vec<String>, u64)> {
-        site.write("spec.yaml", spec(total, 0))?;
-        site.ok(&["run", "spec.yaml", "--until", "ended"])?;
-        outcome(site)
-    };
     let expected = alone(&whole, total)?;
-    fleet.site.write("spec.yaml", spec(total, rate))?;
-    let nexmark = fleet.site.plugins.join("nexmark.wasm").display().to_string();
-    fleet.site.ok(&["put", "plugin", "-f", &nexmark, "nexmark"])?;
-    fleet.site.ok(&["create", "pipeline", "-f", "spec.yaml"])?;
-    fleet.reaches("select count(*) from events", 1)?;
+    create(&fleet, total, rate)?;
     let mut dice = dice();
     // Each of them dies, so also whoever leads.
     for whom in [0, 1, 2, 0] {

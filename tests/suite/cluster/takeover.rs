@@ -68,6 +68,12 @@ fn newest(records: &Path) -> Result<Option<Newest>> {
     Ok(None)
 }
 
+/// Which worker leads `repo`, whose branch somebody has claimed.
+pub(super) fn leader(fleet: &Fleet, repo: &str) -> Result<usize> {
+    let newest = newest(&records(fleet, repo))?.context("nobody has claimed it")?;
+    fleet.at(&newest.address)
+}
+
 /// How long it took until somebody else had claimed the branch of `repo`, and until that one had made a commit, after its leader was killed, or
 /// paused until then.
 pub(super) fn measured(fleet: &mut Fleet, repo: &str, killed: bool) -> Result<(Duration, Duration)> {

@@ -225,6 +225,18 @@ fn is_of_connection(error: &DataFusionError) -> bool {
     false
 }
 
+/// Who was lost, if that is what an error of the engine is about.
+pub(super) fn lost_in(error: &DataFusionError) -> Option<&Lost> {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(lost) = error.downcast_ref::<Lost>() {
+            return Some(lost);
+        }
+        next = error.source();
+    }
+    None
+}
+
 /// A task of a member, while it is.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Peer>);

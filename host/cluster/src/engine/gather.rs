@@ -28,10 +28,13 @@ use futures::{
     stream::{self, BoxStream},
 };
 use spout_base::error::chain;
-use spout_pipeline::{Says, Works};
+use spout_pipeline::{Lost, Says, Works};
 use tokio::sync::mpsc;
 
-use super::task::{Begun, Feeds, SCHEMA, SENT, Unit, begun, columns, doer, over, words};
+use super::{
+    channel::lost_in,
+    task::{Begun, Feeds, SCHEMA, SENT, Unit, begun, columns, doer, over, words},
+};
 
 /// Numbers that are tried for each task of a second stage.
 const TRIED: u64 = 64;
@@ -177,7 +180,7 @@ async fn gathered(
     }
 }
 
-type Sent = mpsc::UnboundedSender<Result<Bytes, String>>;
+type Sent = mpsc::UnboundedSender<Result<Bytes, Lost>>;
 
 /// Hands on what is for the task; the rest is for the leader.
 fn pass(rows: Result<RecordBatch>, sent: &Sent) -> Vec<Result<RecordBatch>> {
@@ -195,7 +198,8 @@ fn pass(rows: Result<RecordBatch>, sent: &Sent) -> Vec<Result<RecordBatch>> {
         Ok(passed)
     });
     passed.unwrap_or_else(|error: DataFusionError| {
-        drop(sent.send(Err(format!("what it gets from others ends: {}", chain(&error)))));
+        let unknown = || Lost { member: "another member".into(), reason: chain(&error) };
+        drop(sent.send(Err(lost_in(&error).cloned().unwrap_or_else(unknown))));
         Vec::new()
     })
 }

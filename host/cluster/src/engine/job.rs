@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    error::Error,
     sync::{Arc, LazyLock},
 };
 
@@ -32,7 +31,7 @@ use url::Url;
 
 use super::{
     AHEAD, LARGEST, Peer,
-    channel::Busy,
+    channel::{Busy, lost_in},
     gather::{GatherExec, by_number},
     task::{Feeds, Row, TaskCodec, TaskExec, Unit},
 };
@@ -278,14 +277,8 @@ impl Plan {
 
     /// Whom `error` is about.
     fn lost(&self, error: &DataFusionError) -> Lost {
-        let mut next: Option<&(dyn Error + 'static)> = Some(error);
-        while let Some(cause) = next {
-            if let Some(lost) = cause.downcast_ref::<Lost>() {
-                return lost.clone();
-            }
-            next = cause.source();
-        }
-        Lost { member: "the leader".into(), reason: format!("the job {:?} cannot go on: {}", self.name, chain(error)) }
+        let own = || format!("the job {:?} cannot go on: {}", self.name, chain(error));
+        lost_in(error).cloned().unwrap_or_else(|| Lost { member: "the leader".into(), reason: own() })
     }
 }
 

@@ -154,7 +154,7 @@ mod tests {
             &self,
             _: bytes::Bytes,
             _: BoxStream<'static, bytes::Bytes>,
-            _: BoxStream<'static, Result<bytes::Bytes, String>>,
+            _: BoxStream<'static, Result<bytes::Bytes, spout_pipeline::Lost>>,
         ) -> BoxStream<'static, Result<bytes::Bytes, String>> {
             stream::empty().boxed()
         }

@@ -21,7 +21,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
-use spout_pipeline::{Fleet as _, Job, Member, Said, Says, Task, Works};
+use spout_pipeline::{Fleet as _, Job, Lost, Member, Said, Says, Task, Works};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -109,12 +109,15 @@ impl Works for Doing {
         &self,
         task: Bytes,
         orders: BoxStream<'static, Bytes>,
-        from: BoxStream<'static, Result<Bytes, String>>,
+        from: BoxStream<'static, Result<Bytes, Lost>>,
     ) -> BoxStream<'static, Result<Bytes, String>> {
         let text = String::from_utf8(task.to_vec()).unwrap();
         match text.as_str() {
             // Says what comes.
-            "echo" => from.chain(self.words("say 1 8".into(), orders)).boxed(),
+            "echo" => from
+                .map(|sent| sent.map_err(|lost| lost.to_string()))
+                .chain(self.words("say 1 8".into(), orders))
+                .boxed(),
             // Takes nothing.
             "hold" => self
                 .words("hold".into(), orders)

@@ -95,11 +95,11 @@ pub trait Works: fmt::Debug + Send + Sync {
     fn work(&self, task: Bytes, orders: BoxStream<'static, Bytes>) -> BoxStream<'static, Result<Says, String>>;
 
     /// Does `task` of a second stage in the same way; `from` is what the tasks of the first say to it, each in its own order. It is over
-    /// when these are.
+    /// when these are. An error there names, by its address, the member that is not reached.
     fn gather(
         &self,
         task: Bytes,
         orders: BoxStream<'static, Bytes>,
-        from: BoxStream<'static, Result<Bytes, String>>,
+        from: BoxStream<'static, Result<Bytes, Lost>>,
     ) -> BoxStream<'static, Result<Bytes, String>>;
 }

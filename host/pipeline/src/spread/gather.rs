@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, MutexGuard, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
+    Lost,
     sending::{received, size},
     task::Over,
     words::{Files, GatherHead, Order, Sent, TaskHead, Word, frame, unframe},
@@ -129,7 +130,7 @@ impl Gathering<'_> {
         self,
         gathers: &Mutex<Gathers>,
         orders: BoxStream<'static, Bytes>,
-        from: BoxStream<'static, Result<Bytes, String>>,
+        from: BoxStream<'static, Result<Bytes, Lost>>,
     ) {
         let over = match Box::pin(self.take_until_cut(gathers, orders, from)).await {
             Ok((taken, states)) => self.finish(taken, states).await,
@@ -151,7 +152,7 @@ impl Gathering<'_> {
         &self,
         gathers: &Mutex<Gathers>,
         mut orders: BoxStream<'static, Bytes>,
-        mut from: BoxStream<'static, Result<Bytes, String>>,
+        mut from: BoxStream<'static, Result<Bytes, Lost>>,
     ) -> Result<(Taken, BTreeMap<String, Part>), Over> {
         let mut gathers = Box::pin(self.worker.hold(gathers, &self.head)).await?;
         let held = gathers.held.as_mut().ok_or_else(|| Over::Broken("a bug: its handlers are gone".into()))?;
@@ -207,7 +208,7 @@ impl Gathering<'_> {
                 ended = true;
                 continue;
             };
-            let sent = sent.map_err(Over::Broken)?;
+            let sent = sent.map_err(Over::Apart)?;
             self.take(held, sent, &mut waiting, &mut made).await?;
         }
     }

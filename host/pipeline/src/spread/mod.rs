@@ -22,6 +22,7 @@ mod suits;
 mod task;
 #[cfg(test)]
 mod tests;
+mod unfit;
 mod words;
 mod worker;
 

@@ -1,17 +1,11 @@
 //! Whether the partitions of a pipeline can be read by several processes.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc};
 
-use spout_base::clock::{self, Instant};
 use spout_producer::ProducerTraits;
 use spout_repo::{Commit, Leader};
 
-use super::{Fleet, Member, Spread, leader::common, words::Mode};
+use super::{Fleet, Spread, leader::common, unfit::Unfit, words::Mode};
 use crate::{build::Parts, columns::Columns, run::RunConfig};
 
 /// The processes that share the work of a pipeline, and who this one is to them.
@@ -23,7 +17,7 @@ pub struct Leading {
     pub leader: Leader,
     /// The newest epoch of the branch that was seen before: from nobody who claims it after that is it taken.
     pub seen: u64,
-    /// Members that could not do its tasks, and get none for a while.
+    /// Members that get no tasks for a while.
     pub(super) unfit: Unfit,
 }
 
@@ -32,34 +26,6 @@ impl Leading {
     #[must_use]
     pub fn new(fleet: Arc<dyn Fleet>, leader: Leader, seen: u64) -> Self {
         Self { fleet, leader, seen, unfit: Unfit::default() }
-    }
-}
-
-/// Members that cannot do the tasks of a pipeline, and until when nobody asks them again. Clones share it: runs come and go.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Unfit(Arc<Mutex<BTreeMap<String, Instant>>>);
-
-impl Unfit {
-    /// How long nobody asks them.
-    const REST: Duration = Duration::from_secs(60);
-
-    /// Takes note of one.
-    pub(super) fn add(&self, member: &str) {
-        self.all().insert(member.to_owned(), clock::now() + Self::REST);
-    }
-
-    /// Those of `members` that are not among them; all, if that is nobody.
-    pub(super) fn without(&self, members: Vec<Member>) -> Vec<Member> {
-        let now = clock::now();
-        let mut all = self.all();
-        all.retain(|_, until| now < *until);
-        let (unfit, fit): (Vec<Member>, Vec<Member>) = members.into_iter().partition(|one| all.contains_key(&one.id));
-        if fit.is_empty() { unfit } else { fit }
-    }
-
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
-        // What is under the lock is sound at every moment.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

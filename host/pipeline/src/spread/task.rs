@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    Says,
+    Lost, Says,
     batches::pack,
     reader::Reader,
     sending::Sending,
@@ -43,6 +43,8 @@ pub(super) enum Over {
     Failed(Box<Error>),
     /// It could not begin: this process cannot do it.
     Unfit(String),
+    /// What others have for it does not come.
+    Apart(Lost),
     /// It could not be said.
     Broken(String),
     /// Nobody listens any more.
@@ -56,6 +58,7 @@ impl Over {
             Self::Unheard => return None,
             Self::Broken(what) => return Some(Err(what)),
             Self::Unfit(text) => Word::Unfit { text },
+            Self::Apart(Lost { member, reason }) => Word::Apart { from: member, text: reason },
             Self::Failed(error) => {
                 Word::Failed { code: error.code().to_owned(), kind: error.kind().into(), text: chain(error.as_ref()) }
             }

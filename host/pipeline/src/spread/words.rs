@@ -13,7 +13,7 @@ use spout_repo::Prepared;
 use super::super::{members::Done, totals::Reason};
 
 /// Version of these words. A worker does no task of another version.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// What a worker is to do until it is told to cut.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -187,6 +187,8 @@ pub(super) enum Word {
     Files(Box<Files>),
     /// This process cannot do tasks of the pipeline, and others may be able to.
     Unfit { text: String },
+    /// It does not get what the member at the address `from` has for it.
+    Apart { from: String, text: String },
     /// It cannot go on.
     Failed { code: String, kind: KindWord, text: String },
 }

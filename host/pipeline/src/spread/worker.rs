@@ -21,7 +21,7 @@ use tokio::sync::{Mutex, MutexGuard, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Says, Works,
+    Lost, Says, Works,
     gather::{Gathering, Gathers},
     reader::Reader,
     task::Doing,
@@ -200,7 +200,7 @@ impl Works for Worker {
         &self,
         task: Bytes,
         orders: BoxStream<'static, Bytes>,
-        from: BoxStream<'static, Result<Bytes, String>>,
+        from: BoxStream<'static, Result<Bytes, Lost>>,
     ) -> BoxStream<'static, Result<Bytes, String>> {
         let (said, says) = mpsc::channel(AHEAD);
         let head = match head(&task, |head: &GatherHead| head.task.version) {

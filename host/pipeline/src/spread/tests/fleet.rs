@@ -102,7 +102,7 @@ impl LocalFleet {
         &self,
         task: &Task,
         orders: BoxStream<'static, Bytes>,
-        from: Option<BoxStream<'static, Result<Bytes, String>>>,
+        from: Option<BoxStream<'static, Result<Bytes, Lost>>>,
     ) -> BoxStream<'static, Result<Says, Lost>> {
         let member = task.member.clone();
         let lost = move |reason: String| Lost { member: member.clone(), reason };

@@ -1,5 +1,8 @@
 //! The leader's side: which member reads what, and the job that fills the open commit.
 
+mod hearing;
+mod placing;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -13,28 +16,21 @@ use spout_repo::Commit;
 use tokio::sync::watch;
 
 use super::{
-    Fleet, Lost, Member, Said, Task,
-    assign::assign,
-    batches::unpack,
+    Fleet, Member,
     exchange::Exchange,
     job::{Ended, Running, said},
-    suits::{Leading, Unfit},
-    words::{Assigned, Mode, Order, TaskHead, Took, VERSION, Word, frame, unframe},
+    suits::Leading,
+    unfit::Unfit,
+    words::{Mode, Order, TaskHead, VERSION},
 };
-use crate::{
-    Error,
-    build::Parts,
-    decide::Thresholds,
-    figures::Figures,
-    lane::{About, LaneEvent, Share},
-};
+use crate::{Error, build::Parts, decide::Thresholds, figures::Figures, lane::LaneEvent};
 
 /// A pipeline whose partitions are read by the members of a fleet.
 #[derive(Debug)]
 pub(crate) struct Spread {
     fleet: Arc<dyn Fleet>,
     members: watch::Receiver<Vec<Member>>,
-    /// Those among them that could not do its tasks.
+    /// Those among them that cannot do its tasks, or not with the others.
     unfit: Unfit,
     /// What all tasks have in common.
     common: TaskHead,
@@ -268,196 +264,6 @@ impl Spread {
         self.common.before_ms
     }
 
-    fn place(&self) -> BTreeMap<PartitionId, String> {
-        let partitions = self.partitions.keys().copied().collect();
-        assign(&partitions, &self.placed, &self.taking())
-    }
-
-    fn is_stale(&self) -> bool {
-        let members = self.taking();
-        self.place() != self.placed || self.exchange.as_ref().is_some_and(|exchange| exchange.is_stale(&members))
-    }
-
-    /// The members that may get tasks.
-    fn taking(&self) -> Vec<Member> {
-        let members = self.members.borrow();
-        let has = |member: &&Member| self.labels.iter().all(|(key, value)| member.labels.get(key) == Some(value));
-        let members = self.unfit.without(members.iter().filter(has).cloned().collect());
-        if self.settled {
-            return members;
-        }
-        // The same one as long as it is there.
-        let at = members.iter().position(|member| self.placed.values().next() == Some(&member.id)).unwrap_or(0);
-        members.into_iter().skip(at).take(1).collect()
-    }
-
-    /// Begins the job of the next commit; whether there is anybody who could do it, and anything to do.
-    fn begin(&mut self) -> bool {
-        self.members.mark_unchanged();
-        let finishes = self.exchange.as_ref().is_some_and(|exchange| exchange.finishing.is_some());
-        if !finishes && (self.over || self.partitions.is_empty()) {
-            return false;
-        }
-        let taking = self.taking();
-        if !taking.is_empty() && !self.exchange.as_mut().is_none_or(|exchange| exchange.begin(&taking)) {
-            return false;
-        }
-        self.placed = self.place();
-        self.figures.shared().are(&self.members.borrow(), &self.leader, &self.placed);
-        if taking.is_empty() {
-            let (pipeline, labels) = (&self.common.pipeline, &self.labels);
-            tracing::warn!(
-                pipeline,
-                ?labels,
-                "no process of the cluster may read its partitions: none has these labels"
-            );
-            return false;
-        }
-        (self.stale, self.untold) = (false, false);
-        self.common.job += 1;
-        for (reader, at) in &mut self.readers {
-            if let Some(reading) = self.partitions.get(reader) {
-                at.clone_from(&reading.at);
-            }
-        }
-        let mut by_member: BTreeMap<&str, Vec<Assigned>> = BTreeMap::new();
-        if let Some(first) = taking.first().filter(|_| self.placed.is_empty()) {
-            // Handlers are to give what they hold back, and nothing is read.
-            by_member.insert(&first.id, Vec::new());
-        }
-        for (partition, member) in &self.placed {
-            let Some(Reading { found, at, durable, .. }) = self.partitions.get(partition) else { continue };
-            by_member.entry(member).or_default().push(Assigned {
-                partition: *partition,
-                label: found.label.clone(),
-                at: at.clone(),
-                committed: found.committed,
-                passing: found.passing.clone(),
-                durable: durable.clone(),
-            });
-        }
-        let readers = by_member.len();
-        let gathers = self.exchange.as_ref().map(Exchange::gathers).unwrap_or_default();
-        let of = readers + gathers.len();
-        let mut tasks = Vec::with_capacity(readers);
-        for (ordinal, (member, partitions)) in by_member.into_iter().enumerate() {
-            let (gathers, readers) = (gathers.clone(), self.readers.clone());
-            let head = TaskHead { ordinal, tasks: of, partitions, readers, gathers, ..self.common.clone() };
-            let Ok(what) = frame(&head, &[]) else { return false };
-            tasks.push(Task { member: member.to_owned(), what });
-        }
-        let label = |reading: &Reading| (reading.found.partition, reading.found.label.clone());
-        let labels: Vec<_> = self.partitions.values().filter(|_| self.exchange.is_some()).map(label).collect();
-        let common = &self.common;
-        let gathers = self.exchange.as_mut().map(|exchange| exchange.tasks(common, readers, &labels));
-        let Some(gathers) = gathers.unwrap_or_else(|| Some(Vec::new())) else { return false };
-        let members = tasks.iter().chain(&gathers).map(|task| task.member.clone()).collect();
-        let name = format!("{}, job {} of epoch {}", self.common.pipeline, self.common.job, self.common.epoch);
-        let job = self.fleet.start(&name, tasks, gathers);
-        self.job = Some(Running::new(job, members));
-        true
-    }
-
-    /// Words of the job that runs, as an event if they are one.
-    fn hear(&mut self, said: Option<Result<Said, Lost>>) -> Result<Option<Heard>, Error> {
-        let pipeline = self.common.pipeline.clone();
-        let Some(running) = &mut self.job else { return Ok(None) };
-        let gone = |member: &str, reason: String| Error::Member {
-            pipeline: pipeline.clone(),
-            member: member.to_owned(),
-            reason,
-        };
-        let Said { task, what } = match said {
-            Some(Ok(said)) => said,
-            Some(Err(lost)) => return Err(gone(&lost.member, lost.reason)),
-            None => return Err(gone("a member", "its task ended before it was told to".into())),
-        };
-        let member = running.member(task);
-        let (word, body) = unframe::<Word>(&what).map_err(|reason| gone(&member, reason))?;
-        let known = |partitions: &BTreeMap<PartitionId, Reading>, partition: PartitionId| {
-            let there = partitions.contains_key(&partition);
-            there
-                .then_some(())
-                .ok_or_else(|| gone(&member, format!("it spoke of partition {partition}, which it has not")))
-        };
-        Ok(match word {
-            Word::Took(took) => {
-                known(&self.partitions, took.partition)?;
-                if !took.partial {
-                    let (rows, bytes) = took.given;
-                    self.figures.shared().have_taken(&member, took.rows + rows, took.bytes + bytes);
-                }
-                self.exchange.iter_mut().for_each(|exchange| exchange.ran(took.partition));
-                let rows = self.brings_rows();
-                let batches = if rows { unpack(body).map_err(|reason| gone(&member, reason))? } else { Vec::new() };
-                self.took(took, batches)
-            }
-            Word::Idle { partition, expects } => {
-                known(&self.partitions, partition)?;
-                Some(Heard::Lane(LaneEvent::Idle { partition, expects }))
-            }
-            Word::Ended { partition } => {
-                known(&self.partitions, partition)?;
-                self.partitions.remove(&partition);
-                Some(Heard::Lane(LaneEvent::Ended(partition)))
-            }
-            Word::Place { partition, position } => {
-                known(&self.partitions, partition)?;
-                if let Some(reading) = self.partitions.get_mut(&partition) {
-                    reading.at = position.clone();
-                }
-                Some(Heard::Lane(LaneEvent::Place(partition, position)))
-            }
-            Word::Stand { partitions, done } => {
-                self.standings.heard(partitions);
-                self.figures.shared().have_done(&member, done);
-                None
-            }
-            Word::Full => Some(Heard::Full),
-            Word::Handled { done } => {
-                self.figures.shared().have_handled(&member, &done);
-                None
-            }
-            Word::Cut { columns, tables, started_ms } => {
-                running.left.remove(&task);
-                running.tables.extend(tables);
-                // Declared ones are known before, and stored once somebody decodes.
-                if self.common.columns.is_empty() && !columns.is_empty() {
-                    (self.common.columns, self.settled) = (columns, true);
-                }
-                self.common.before_ms = self.common.before_ms.max(started_ms);
-                None
-            }
-            Word::Made { rows, bytes, counts, done } => {
-                for (task, bytes) in done {
-                    running.order(&Order::Done { task, bytes });
-                }
-                Some(Heard::Made { rows, bytes, counts: Box::new(counts) })
-            }
-            Word::Finished { any } => {
-                self.exchange.iter_mut().for_each(|exchange| exchange.finished(any));
-                None
-            }
-            Word::Files(files) if !running.left.contains(&task) => {
-                running.files.insert(task, *files);
-                None
-            }
-            Word::Files(_) => return Err(gone(&member, "it said more than it was asked".into())),
-            Word::Unfit { text } => {
-                tracing::warn!(
-                    pipeline,
-                    member,
-                    "a process of the cluster cannot do tasks of the pipeline, and gets none for a minute: {text}"
-                );
-                self.unfit.add(&member);
-                return Err(gone(&member, text));
-            }
-            Word::Failed { code, kind, text } => {
-                return Err(Error::Remote { pipeline, member, code, kind: kind.into(), text });
-            }
-        })
-    }
-
     /// Whether another job may follow the one that runs. The state of handlers is in commits only, so where they are split, what a job
     /// has brought is committed first; one that has brought nothing is given up.
     fn may_end_job(&mut self) -> bool {
@@ -508,26 +314,6 @@ impl Spread {
         let Some(exchange) = &mut self.exchange else { return Ok(false) };
         exchange.finishing = None;
         Ok(exchange.any)
-    }
-
-    fn took(&mut self, took: Took, batches: Vec<Batch>) -> Option<Heard> {
-        let reading = self.partitions.get_mut(&took.partition)?;
-        if took.partial {
-            reading.open.extend(batches);
-            return None;
-        }
-        let mut whole = std::mem::take(&mut reading.open);
-        whole.extend(batches);
-        if let Some(next) = &took.next {
-            reading.at = next.clone();
-        }
-        let Took { partition, next, jumped, awaited, rows, bytes, counts, given: (_, given), .. } = took;
-        Some(if self.brings_rows() {
-            let about = About { jumped, awaited, moved: next.is_some(), ..About::default() };
-            Heard::Lane(LaneEvent::Batches { partition, batches: whole, more: None, about, share: Share::none() })
-        } else {
-            Heard::Written(Box::new(Written { partition, next, jumped, awaited, rows, bytes, given, counts }))
-        })
     }
 }
 
