@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use spout_data::{Part, Period};
 
 use super::{
-    Error, EventTime, Handled, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Watermarks,
+    Beside, Error, EventTime, Handled, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Watermarks,
     arrival::{Arrivals, settings},
     state::{Held, TIME, bare, column},
 };
@@ -99,6 +99,16 @@ impl Order {
     pub(super) fn after(&self, behind: Duration) -> Option<TimeSpec> {
         let settings = self.arrivals.as_ref()?.settings();
         Some(TimeSpec::Settings(TimeSettings { lateness: Period(behind), ..settings.clone() }))
+    }
+
+    /// What reads the time of rows, once that is known.
+    pub(super) fn event(&self) -> Option<&EventTime> {
+        self.arrivals.as_ref().map(Arrivals::event)
+    }
+
+    /// The rows that come next are some of a batch, of which this is the rest.
+    pub(super) fn expect(&mut self, beside: Beside) {
+        self.arrivals.iter_mut().for_each(|arrivals| arrivals.expect(beside.clone()));
     }
 
     pub(super) fn idle_after(&self) -> Option<Duration> {

@@ -12,7 +12,8 @@ use serde_json::Value;
 use spout_data::Part;
 
 use super::{
-    Error, EventTime, Handled, Handler, LimitsSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
+    Beside, Error, EventTime, Handled, Handler, Keys, LimitsSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
+    digest::Digests,
     halving::without,
     order::{Order, Ready},
     state::Limits,
@@ -38,6 +39,12 @@ pub(super) trait Steps: Send {
     fn faults(&mut self, rows: &RecordBatch) -> Result<Vec<RowFault>, Error> {
         let _ = rows;
         Ok(Vec::new())
+    }
+
+    /// What of a row says which others matter to it, where rows are grouped by the columns `group`; none if all of them do.
+    fn keys(&self, group: &[String]) -> Option<Digests> {
+        let _ = group;
+        None
     }
 
     /// Takes the next rows, and their times.
@@ -196,6 +203,14 @@ impl<S: Steps> Handler for Sequence<S> {
         let ready = self.order.rest()?;
         let out = self.step(ready, Some(i64::MAX))?;
         Ok(Handled { filtered: self.steps.left_out(), ..Handled::fresh(out) })
+    }
+
+    fn keys(&self) -> Option<Keys> {
+        Some(Keys::by(&self.id, self.steps.keys(&self.group)?, Some(self.order.event()?.clone())))
+    }
+
+    fn expect(&mut self, beside: Beside) {
+        self.order.expect(beside);
     }
 
     fn idle_after(&self) -> Option<Duration> {

@@ -59,8 +59,12 @@ pub struct Shares {
 impl Keys {
     /// Keys of these columns; none if there are none.
     pub(crate) fn over(handler: &str, columns: &[String], time: Option<EventTime>) -> Option<Self> {
-        let digests = Digests::over(handler, columns);
-        (!columns.is_empty()).then(|| Self { handler: handler.to_owned(), digests, time })
+        (!columns.is_empty()).then(|| Self::by(handler, Digests::over(handler, columns), time))
+    }
+
+    /// Keys that `digests` tell apart.
+    pub(crate) fn by(handler: &str, digests: Digests, time: Option<EventTime>) -> Self {
+        Self { handler: handler.to_owned(), digests, time }
     }
 
     /// The rows of `batch` by bucket, in the `order` of buckets, which names each once; and the batch without them.

@@ -239,6 +239,24 @@ async fn windows_by_key_give_the_same_whoever_has_which_bucket() {
 }
 
 #[tokio::test]
+async fn handlers_that_need_order_give_the_same_rows_of_each_key() {
+    for nodes in [
+        json!([{"type": "dedupe", "by": ["host"], "within": "12s"}]),
+        json!([{"type": "dedupe", "within": "40s"}, {"type": "filter", "where": "value > 2"}]),
+        json!([{"type": "threshold", "watch": "value", "as": "level", "default": 6, "groupBy": ["host"], "forgetAfter": "20s",
+            "increase": {"scale": 2, "after": "3s"}, "decrease": {"below": 0.5, "scale": 0.5, "after": "3s"}}]),
+        json!([{"type": "derivative", "columns": {"speed": {"column": "value"}}, "neighbourhood": "6s", "groupBy": ["host"]},
+            {"type": "map", "columns": {"twice": "speed * 2"}}]),
+        json!([{"type": "derivative", "columns": {"speed": {"column": "value"}}, "neighbourhood": "6s", "noWait": true,
+            "groupBy": ["host"]}]),
+    ] {
+        let commits = same(nodes, 12).await;
+        assert!(commits.iter().any(|commit| !commit.rows.is_empty()));
+        assert!(commits.iter().any(|commit| commit.late_rows > 0) && commits.iter().any(|one| !one.dead.is_empty()));
+    }
+}
+
+#[tokio::test]
 async fn aggregates_of_commits_by_key_give_the_same() {
     same(json!([{"type": "aggregate", "per": "commit", "groupBy": ["host"], "columns": {"n": "sum(n)", "f": "first(n)"}}]), 25)
         .await;
@@ -259,6 +277,12 @@ async fn what_needs_all_keys_says_so() {
         ),
         (json!([{"type": "group", "columns": ["host"]}, {"type": "window", "period": "7s"}]), false),
         (json!([{"type": "dedupe", "by": ["host"], "last": 2}]), false),
+        (
+            json!([{"type": "dedupe", "by": ["host"], "within": "2s"}, {"type": "sort", "by": ["time"], "per": "commit"}]),
+            false,
+        ),
+        (json!([{"type": "threshold", "watch": "value", "as": "level", "default": 6}]), false),
+        (json!([{"type": "derivative", "columns": {"a": {"column": "n"}}, "neighbourhood": "2s"}]), false),
         (
             json!([{"type": "window", "period": "7s", "groupBy": ["host"]}, {"type": "map", "columns": {"a": "n"}}]),
             true,

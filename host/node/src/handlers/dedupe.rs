@@ -116,6 +116,10 @@ impl Steps for Within {
         Ok(input.clone())
     }
 
+    fn keys(&self, _: &[String]) -> Option<Digests> {
+        Some(self.digests.clone())
+    }
+
     fn take(&mut self, rows: &RecordBatch, times: &[i64], out: &mut Vec<RecordBatch>) -> Result<(), Error> {
         let mut new = |(digest, &time): (Digest, &i64)| {
             let repeats = |before: i64| time.saturating_sub(before) <= self.within;

@@ -20,6 +20,7 @@ use spout_data::{Part, Period};
 use self::{levels::Levels, machine::Machine};
 use crate::{
     Builder, Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec, columns,
+    digest::Digests,
     sequence::{Sequence, Steps},
     spec::{HandlerSpec, Parts, of_each},
     time::nanoseconds,
@@ -172,6 +173,10 @@ impl Steps for Threshold {
         }
         let schema = input.schema.as_ref().map(|schema| self.output(schema)).transpose()?;
         Ok(Shape { schema, group: group.to_vec(), ..input.clone() })
+    }
+
+    fn keys(&self, group: &[String]) -> Option<Digests> {
+        Some(Digests::over(&self.spec.id, group)).filter(|_| !group.is_empty())
     }
 
     fn take(&mut self, rows: &RecordBatch, times: &[i64], out: &mut Vec<RecordBatch>) -> Result<(), Error> {
