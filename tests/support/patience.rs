@@ -1,5 +1,5 @@
 //! Ends all tests where one of them does not end, and says which: CI would wait for it until it is stopped from outside, and nobody
-//! would know its name.
+//! would know its name. And writes down how long each took, in seconds, into the file that `SPOUT_TEST_TIMES` names.
 
 use std::{
     collections::BTreeMap,
@@ -46,7 +46,12 @@ impl Patience {
 
 impl Drop for Patience {
     fn drop(&mut self) {
-        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+        let ended = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+        if let (Some((name, since)), Some(times)) = (ended, std::env::var_os("SPOUT_TEST_TIMES")) {
+            let line = format!("{:8.1} {name}\n", since.elapsed().as_secs_f64());
+            let file = fs::OpenOptions::new().create(true).append(true).open(times);
+            drop(file.and_then(|mut file| file.write_all(line.as_bytes())));
+        }
     }
 }
 
