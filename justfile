@@ -39,8 +39,12 @@ spout *args: build
 
 # Every test: unit, conformance, kill -9, hostile plugins, real input.
 [group('check')]
-test: cluster build plugins guests model
+test: _tests cluster build plugins guests model
     cargo test --release --workspace --locked --features spout-cli/cluster
+
+# Builds everything that tests need of this workspace in one go, so that no core waits for the last crate of a binary.
+_tests:
+    cargo test --release --workspace --locked --features spout-cli/cluster --no-run
 
 # Explores the protocol by which processes share a pipeline, and designs of it that are wrong: half a minute, or all of it with
 # `./justw model whole`, which takes minutes. A workspace of its own.
@@ -75,10 +79,11 @@ fmt-check:
     cargo fmt --all --check
     cargo fmt --manifest-path tests/model/Cargo.toml --check
 
+# Clippy, in the profile of the tests: these need not build macros and build scripts again then.
 [group('check')]
 lint:
-    cargo clippy --workspace --all-targets --locked -- -D warnings
-    cargo clippy --workspace --all-targets --locked --features spout-cli/cluster -- -D warnings
+    cargo clippy --release --workspace --all-targets --locked -- -D warnings
+    cargo clippy --release --workspace --all-targets --locked --features spout-cli/cluster -- -D warnings
     cargo clippy --release --all-targets --locked --manifest-path tests/model/Cargo.toml --target-dir target/model -- -D warnings
 
 # The docs site, into target/site: the pages of this repository and a reference made by the binary. A broken link fails.
@@ -92,7 +97,7 @@ site: build plugins
 # which comes from GitHub, it says that they were not looked at and passes; in CI with SPOUT_ADVISORIES=required it does not.
 [group('check')]
 deny:
-    command -v cargo-deny >/dev/null || [ -x target/tools/bin/cargo-deny ] || cargo install --quiet --locked --root target/tools cargo-deny
+    command -v cargo-deny >/dev/null || [ -x target/tools/bin/cargo-deny ] || cargo install --quiet --debug --locked --root target/tools cargo-deny
     PATH="$PWD/target/tools/bin:$PATH" cargo deny --locked check licenses bans sources
     PATH="$PWD/target/tools/bin:$PATH" cargo deny --locked --manifest-path tests/model/Cargo.toml check licenses bans sources
     PATH="$PWD/target/tools/bin:$PATH" .ci/advisories
