@@ -37,10 +37,11 @@ run: build plugins
 spout *args: build
     @{{ spout }} "$@"
 
-# Every test: unit, conformance, kill -9, hostile plugins, real input.
+# Every test: unit, conformance, kill -9, hostile plugins, real input. One more at once than there are cores, because some wait for servers.
 [group('check')]
 test: _tests cluster build plugins guests model
-    cargo test --release --workspace --locked --features spout-cli/cluster
+    RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN) + 1))} \
+        cargo test --release --workspace --locked --features spout-cli/cluster
 
 # Builds everything that tests need of this workspace in one go, so that no core waits for the last crate of a binary.
 _tests:

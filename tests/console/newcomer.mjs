@@ -66,7 +66,7 @@ await look(async ({ page, open, shot, accessible, text }) => {
   await page.getByRole('button', { name: 'Change it' }).click();
   await until('the rows are there', async () => (await sql('select count(*) as n from again'))[0].n === rows.length);
   await until('the page says so', async () => ['running', 'idle'].includes(await text('h1 + .pill')));
-  ensure((await page.locator('[data-error]').count()) === 0, 'nothing is wrong any more');
+  await until('nothing is wrong any more', async () => (await page.locator('[data-error]').count()) === 0);
   lap('mended, its rows are there');
 });
 console.log(JSON.stringify(times, undefined, 2));

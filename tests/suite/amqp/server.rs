@@ -21,6 +21,8 @@ use crate::endure::message;
 
 /// Longest wait for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+/// A server that has just begun takes connections that it never answers.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A server, and the directory of Erlang's nodes that it does not start without.
 pub(super) struct Server {
@@ -120,9 +122,10 @@ fn framed(kind: u8, channel: u8, body: &[u8]) -> Vec<u8> {
 }
 
 impl Client {
+    /// A client that waits for an answer as long as [`ANSWER`] says.
     fn connect(address: &str) -> Result<Self> {
         let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(ANSWER))?;
         stream.set_nodelay(true)?;
         let mut client = Self(BufReader::new(stream));
         client.0.get_mut().write_all(b"AMQP\0\0\x09\x01")?;
@@ -140,6 +143,12 @@ impl Client {
 
     /// Connects as soon as the server is ready, some time after it listens.
     pub(super) fn patiently(address: &str) -> Result<Self> {
+        let client = Self::answered(address)?;
+        client.0.get_ref().set_read_timeout(Some(PATIENCE))?;
+        Ok(client)
+    }
+
+    fn answered(address: &str) -> Result<Self> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match Self::connect(address) {
@@ -153,9 +162,12 @@ impl Client {
     pub(super) fn until_there(address: &str, queue: &str) -> Result<Self> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let mut client = Self::patiently(address)?;
+            let mut client = Self::answered(address)?;
             match client.ready(queue) {
-                Ok(_) => return Ok(client),
+                Ok(_) => {
+                    client.0.get_ref().set_read_timeout(Some(PATIENCE))?;
+                    return Ok(client);
+                }
                 Err(error) if Instant::now() > deadline => return Err(error),
                 Err(_) => thread::park_timeout(Duration::from_millis(50)),
             }

@@ -1,7 +1,7 @@
 //! Members that get no tasks of a pipeline for a while.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -46,7 +46,7 @@ impl Unfit {
         }
         let unreached = |one: &str| {
             let pairs = state.apart.keys().filter(|(first, second)| first == one || second == one);
-            (one != leader, pairs.collect::<BTreeSet<_>>().len())
+            (one != leader, pairs.count())
         };
         let rests = if unreached(other) > unreached(member) { other } else { member }.to_owned();
         state.resting.insert(rests.clone(), now + Self::REST);
