@@ -64,8 +64,8 @@ struct Parts<'a> {
     busy: BTreeMap<String, usize>,
     /// How many were lost with it.
     troubles: BTreeMap<String, usize>,
-    /// How often each part was lost.
-    lost: BTreeMap<usize, usize>,
+    /// With which members each part was lost.
+    lost: BTreeMap<usize, Vec<String>>,
 }
 
 impl<'a> Team<'a> {
@@ -173,16 +173,29 @@ impl<'a> Team<'a> {
 }
 
 impl Parts<'_> {
-    /// The next part, and who gets it: the one that has the fewest, as far as it may have another.
+    /// The next part, and who gets it: the one that has the fewest, as far as it may have another. One with which a part was lost gets it
+    /// again only where all others have lost it too.
     fn next(&mut self, there: &[Member]) -> Option<(usize, String)> {
-        let part = *self.waiting.front()?;
         let troubled = |id: &str| self.troubles.get(id).is_some_and(|troubles| *troubles >= TROUBLES);
-        let fit = || there.iter().filter(|member| !member.leaves && !troubled(&member.id));
-        let busy = |member: &&Member| self.busy.get(&member.id).copied().unwrap_or(0);
-        let free = fit().filter(|member| busy(member) < BESIDE).min_by_key(busy)?.id.clone();
-        self.waiting.pop_front();
-        *self.busy.entry(free.clone()).or_default() += 1;
-        Some((part, free))
+        let fit: Vec<&str> = there
+            .iter()
+            .filter(|member| !member.leaves && !troubled(&member.id))
+            .map(|member| member.id.as_str())
+            .collect();
+        let busy = |id: &&str| self.busy.get(*id).copied().unwrap_or(0);
+        let free: Vec<&str> = fit.iter().copied().filter(|id| busy(id) < BESIDE).collect();
+        if free.is_empty() {
+            return None;
+        }
+        let gets = |part: &usize| {
+            let has_lost = |id: &&str| self.lost.get(part).is_some_and(|lost| lost.iter().any(|one| one == id));
+            let all = fit.iter().all(has_lost);
+            free.iter().copied().filter(|id| all || !has_lost(id)).min_by_key(busy)
+        };
+        let (at, member) = self.waiting.iter().enumerate().find_map(|(at, part)| Some((at, gets(part)?.to_owned())))?;
+        let part = self.waiting.remove(at)?;
+        *self.busy.entry(member.clone()).or_default() += 1;
+        Some((part, member))
     }
 
     /// A member has a part less.
@@ -196,10 +209,10 @@ impl Parts<'_> {
     fn again(&mut self, what: &'static str, part: usize, lost: Lost) -> Result<(), Error> {
         let Lost { member, reason } = lost;
         *self.troubles.entry(member.clone()).or_default() += 1;
-        let tries = self.lost.entry(part).or_default();
-        *tries += 1;
-        if *tries >= TRIES {
-            return Err(Error::Lost { what, tries: *tries, member, reason });
+        let lost = self.lost.entry(part).or_default();
+        lost.push(member.clone());
+        if lost.len() >= TRIES {
+            return Err(Error::Lost { what, tries: lost.len(), member, reason });
         }
         tracing::warn!(member, "a part of {what} is given to another process: {reason}");
         self.waiting.push_front(part);

@@ -157,6 +157,16 @@ async fn a_part_that_is_lost_with_every_member_ends_the_command() {
 }
 
 #[tokio::test]
+async fn a_part_goes_to_those_first_who_have_not_lost_it() {
+    let place = tempfile::tempdir().unwrap();
+    let store = store(&place).await;
+    let alone = fsck(&store, None, Depth::Everything).await.unwrap();
+    // Those that die are free again at once, so each of them would get the same part once more.
+    let members = Members::new(&store, &[Is::Dies, Is::Dies, Is::Sound]);
+    assert_eq!(together(&store, &members).await.unwrap(), alone);
+}
+
+#[tokio::test]
 async fn a_member_that_comes_late_gets_parts_and_one_that_leaves_gets_none() {
     let place = tempfile::tempdir().unwrap();
     let store = store(&place).await;

@@ -281,7 +281,10 @@ async fn what_needs_all_keys_says_so() {
             json!([{"type": "dedupe", "by": ["host"], "within": "2s"}, {"type": "sort", "by": ["time"], "per": "commit"}]),
             false,
         ),
-        (json!([{"type": "threshold", "watch": "value", "as": "level", "default": 6}]), false),
+        (
+            json!([{"type": "threshold", "watch": "value", "as": "level", "default": 6, "increase": {"scale": 2, "after": "3s"}}]),
+            false,
+        ),
         (json!([{"type": "derivative", "columns": {"a": {"column": "n"}}, "neighbourhood": "2s"}]), false),
         (
             json!([{"type": "window", "period": "7s", "groupBy": ["host"]}, {"type": "map", "columns": {"a": "n"}}]),
