@@ -110,9 +110,10 @@ impl Waiting {
         if due { self.orders.pop_front() } else { None }
     }
 
-    /// Whether no more rows than those that come are to be handled.
+    /// Whether no more rows than those that come are to be handled: the commit is cut, or the leader waits for all that is held back, and
+    /// cuts nothing meanwhile.
     fn cuts(&self) -> bool {
-        self.orders.contains(&Order::Cut)
+        self.orders.iter().any(|order| matches!(order, Order::Cut | Order::Finish { .. }))
     }
 }
 
