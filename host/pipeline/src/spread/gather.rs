@@ -394,3 +394,17 @@ async fn take(held: &mut Held, batches: Vec<Batch>, made: &mut Made) -> Result<(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The leader waits for what it ordered, and cuts nothing until it has that.
+    #[test]
+    fn one_that_is_full_takes_what_comes_before_it_is_to_give_all() {
+        let mut waiting = Waiting::default();
+        assert!(!waiting.cuts());
+        waiting.orders.push_back(Order::Finish { after: vec![(PartitionId::numbered(0), 3)] });
+        assert!(waiting.next(1).is_none() && waiting.cuts(), "its rows are not here yet");
+    }
+}
