@@ -102,18 +102,30 @@ fn a_url_says_where_to_and_nothing_else() {
     }
 }
 
+/// A whole request: its head and as much of a body as that says, which may come apart.
+fn request(stream: &mut TcpStream) -> String {
+    let (mut heard, mut buffer) = (String::new(), [0; 1024]);
+    let whole = |heard: &str| {
+        let (head, body) = heard.split_once("\r\n\r\n")?;
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        Some(body.len() >= length.map_or(0, |length| length.parse().unwrap()))
+    };
+    while whole(&heard) != Some(true) {
+        let count = stream.read(&mut buffer).unwrap();
+        assert_ne!(count, 0, "the client left after {heard:?}");
+        heard.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+    }
+    heard
+}
+
 /// A server that hears one request and then does as it likes; its address.
 fn server(answer: impl FnOnce(TcpStream, String) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     thread::spawn(move || {
         let mut stream = listener.accept_within(Duration::from_secs(10)).unwrap().expect("a client");
-        let (mut heard, mut buffer) = (Vec::new(), [0; 1024]);
-        while !heard.ends_with(b"\r\n\r\n") && !heard.ends_with(b"!") {
-            let count = stream.read(&mut buffer).unwrap();
-            heard.extend_from_slice(&buffer[..count]);
-        }
-        answer(stream, String::from_utf8(heard).unwrap());
+        let heard = request(&mut stream);
+        answer(stream, heard);
     });
     address
 }
@@ -192,13 +204,9 @@ fn answers(all: Vec<String>) -> (String, thread::JoinHandle<Vec<String>>) {
     let heard = thread::spawn(move || {
         let answer = |answer: String| {
             let mut stream = listener.accept_within(Duration::from_secs(10)).unwrap().expect("a client");
-            let (mut heard, mut buffer) = (Vec::new(), [0; 1024]);
-            while !heard.ends_with(b"\r\n\r\n") && !heard.ends_with(b"!") {
-                let count = stream.read(&mut buffer).unwrap();
-                heard.extend_from_slice(&buffer[..count]);
-            }
+            let heard = request(&mut stream);
             stream.write_all(answer.as_bytes()).unwrap();
-            String::from_utf8(heard).unwrap()
+            heard
         };
         all.into_iter().map(answer).collect()
     });
