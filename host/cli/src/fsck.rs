@@ -120,7 +120,7 @@ fn print(report: &Report, fast: bool, printer: &mut Printer) -> Result<()> {
         (false, 0) => format!("{} read", size(*bytes)),
         (false, tables) => format!("{} read, {} decoded", size(*bytes), count(tables, "table")),
     };
-    let (repos, branches) = (count(*repos, "repo"), count(*branches, "branch").replace("branchs", "branches"));
+    let (repos, branches) = (count(*repos, "repo"), count(*branches, "branch"));
     let (commits, blobs) = (count(*commits, "commit"), count(*blobs, "piece"));
     let repaired = report.findings.iter().filter(|finding| finding.repaired.is_some()).count();
     let verdict = match (report.is_clean(), repaired) {

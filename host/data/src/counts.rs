@@ -73,9 +73,12 @@ impl Counts {
     }
 
     /// How many messages and rows there are more than are accounted for; less than nothing where too much is. `None` where it was
-    /// not counted.
+    /// not counted; where nothing came and nothing became of anything, nothing had to be.
     #[must_use]
     pub fn unaccounted(&self) -> Option<i64> {
+        if self.is_nothing() {
+            return Some(0);
+        }
         Some(signed(self.messages) + self.made? - self.fates())
     }
 
@@ -216,6 +219,7 @@ mod tests {
         counts.keep("w", 2);
         counts.filter("f", 1);
         assert_eq!(counts.unaccounted(), None, "a commit of before it was counted");
+        assert_eq!(Counts::default().unaccounted(), Some(0), "an empty commit");
         counts.made = Some(2);
         assert_eq!(counts.unaccounted(), Some(0));
         // It releases them as one.

@@ -31,6 +31,6 @@ pub(in super::super) fn print_files(lines: &[FileLine], none: &str, printer: &mu
         return Ok(());
     }
     let bytes = lines.iter().map(|line| line.size).sum();
-    let entries = count(lines.len() as u64, "entry").replace("entrys", "entries");
+    let entries = count(lines.len() as u64, "entry");
     printer.line(format!("{entries}, {}", size(bytes)))
 }
