@@ -43,8 +43,7 @@ use futures::{StreamExt, TryStreamExt};
 use spout_base::error::Coded as _;
 use spout_repo::{Reference, Store};
 
-#[cfg(feature = "plans")]
-pub use self::scan::travel::{codec, functions, may_run, pieces, shares};
+pub use self::scan::told::{Part, Reading, functions, pieces, shares};
 use self::table::RepoTable;
 
 /// What of a file is compared with what was committed.

@@ -35,7 +35,6 @@ impl Partitions {
     }
 
     /// These columns.
-    #[cfg(feature = "plans")]
     pub(super) fn with(fields: Vec<Field>) -> Self {
         Self { fields }
     }

@@ -18,8 +18,7 @@ use datafusion::{
     },
 };
 
-#[cfg(feature = "plans")]
-pub(super) mod travel;
+pub(super) mod told;
 
 use super::{
     pieces::{Pieces, runs},

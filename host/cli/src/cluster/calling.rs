@@ -112,11 +112,11 @@ impl Sharing {
 /// The plans of queries of `store`.
 pub(crate) fn plans(store: &Store) -> Plans {
     Plans {
-        codec: spout_sql::codec(store),
+        codec: spout_bulk::codec(store),
         functions: spout_sql::functions,
         pieces: spout_sql::pieces,
         shares: spout_sql::shares,
-        may_run: spout_sql::may_run,
+        may_run: spout_bulk::may_run,
     }
 }
 
@@ -142,7 +142,7 @@ async fn beat(called: &mut Presence, does: &BTreeSet<String>) -> Infallible {
 /// The members of `leading` for bulk work on `store`; how far it is, is shown.
 pub(crate) fn team<'a>(leading: &'a Leading, store: &'a Store, what: &'a str, busy: &'a Busy) -> Team<'a> {
     Team::new(leading, store, move |Standing { done, parts, bytes, all, members }| {
-        let members = count(members as u64, "process").replace("processs", "processes");
+        let members = count(members as u64, "process");
         busy.say(format!("{what}: {done} of {parts} parts, {} of {}, by {members}", size(bytes), size(all)));
     })
 }
