@@ -16,7 +16,7 @@ const OWNED: [(&str, &[&str]); 7] = [
     ("wasmtime", &["plugin"]),
     ("zeromq", &["wire"]),
     ("object_store", &["repo"]),
-    ("datafusion", &["arithmetic", "cluster", "node", "sql"]),
+    ("datafusion", &["arithmetic", "bulk", "cluster", "node", "sql"]),
     ("anyhow", &["cli"]),
     ("landlock", &["cli"]),
 ];
@@ -56,18 +56,23 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines().take_while(|line| *line != "#[cfg(test)]").filter(|line| !line.trim_start().starts_with("//"))
 }
 
-/// What each crate of the host depends on when it is built for use, from `cargo metadata`.
-fn dependencies() -> Result<BTreeMap<String, BTreeSet<String>>> {
+/// The packages of the workspace, as cargo has them.
+fn packages() -> Result<Vec<serde_json::Value>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--no-deps", "--format-version", "1", "--locked", "--offline"])
         .current_dir(root())
         .output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let mut metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    Ok(metadata["packages"].as_array_mut().context("no packages")?.split_off(0))
+}
+
+/// What each crate of the host depends on when it is built for use.
+fn dependencies() -> Result<BTreeMap<String, BTreeSet<String>>> {
     let host = root().join("host").canonicalize()?;
     let mut rooms = BTreeMap::new();
-    for package in metadata["packages"].as_array().into_iter().flatten() {
+    for package in packages()? {
         let manifest = PathBuf::from(package["manifest_path"].as_str().unwrap_or_default()).canonicalize()?;
         let Ok(below) = manifest.strip_prefix(&host) else { continue };
         let room = below.parent().unwrap_or(below).display().to_string();
@@ -174,6 +179,37 @@ fn every_file_says_its_job_and_does_one() -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// How many of the examples in the documentation of `text` are Rust that runs or compiles.
+fn examples(text: &str) -> usize {
+    let docs = text.lines().map(str::trim_start).filter_map(|line| line.strip_prefix("//")?.strip_prefix(['/', '!']));
+    let fences = docs.filter_map(|line| line.trim_start().strip_prefix("```"));
+    let kinds = ["", "rust", "no_run", "should_panic", "compile_fail"];
+    fences.step_by(2).filter(|fence| kinds.contains(&fence.split(',').next().unwrap_or_default())).count()
+}
+
+/// Where none are expected, cargo neither builds a library for them nor looks.
+#[test]
+fn examples_in_documentation_are_tested_where_there_are_any() -> Result<()> {
+    let mut tested = 0;
+    for package in packages()? {
+        let (name, targets) = (&package["name"], package["targets"].as_array().into_iter().flatten());
+        let kinds = ["lib", "rlib", "cdylib"].map(serde_json::Value::from);
+        let of_library = |target: &&serde_json::Value| {
+            target["kind"].as_array().is_some_and(|there| there.iter().any(|kind| kinds.contains(kind)))
+        };
+        for target in targets.filter(of_library) {
+            let entry = PathBuf::from(target["src_path"].as_str().context("no path")?);
+            let texts = sources(entry.parent().context("no folder")?)?;
+            let there = texts.iter().map(|(_, text)| examples(text)).sum::<usize>();
+            let expected = target["doctest"] == true;
+            ensure!(expected == (there > 0), "{name} has {there} examples; its manifest says doctest = {expected}");
+            tested += there;
+        }
+    }
+    ensure!(tested > 10, "only {tested} examples are tested");
     Ok(())
 }
 
