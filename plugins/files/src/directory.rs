@@ -15,9 +15,10 @@ use crate::{
     disk::{Disk, Kind},
     family::{Family, Member, unreadable},
     listing::{Age, Catalog},
-    log::Log,
+    log::{Log, beginning},
     mark::{Content as _, Places},
-    names::{matches, number},
+    names::{matches, number, numbers},
+    numbers::Numbers,
     read::Read,
     text::Text,
 };
@@ -26,7 +27,7 @@ use crate::{
 const MANY: usize = 2000;
 
 /// Time between two looks for the names of logs that are asked for by number.
-const NUMBERED: Duration = Duration::from_millis(250);
+const LISTED: Duration = Duration::from_millis(250);
 
 /// First bytes that tell what has an inode from what had it before.
 const HEAD: usize = 64;
@@ -37,17 +38,16 @@ pub(crate) struct Directory {
     pub(crate) catalog: Rc<Catalog>,
     topic: String,
     settings: Rc<Settings>,
-    /// Logs that were told, by number.
-    told: BTreeMap<u32, String>,
+    numbers: Numbers,
     /// Which log a file was seen in, with its first bytes.
     owners: BTreeMap<u64, (String, Vec<u8>)>,
     said: BTreeSet<String>,
     /// Somebody else says what there is to say about the directory.
     quiet: bool,
     looked: bool,
-    /// The names of all logs that were there when one was asked for by its number.
-    numbers: BTreeMap<u32, String>,
-    numbered: Option<Instant>,
+    /// The names of all logs that were there when one was asked for by its number, by the first of their numbers.
+    there: BTreeMap<u32, Vec<String>>,
+    listed: Option<Instant>,
 }
 
 /// A file that the pattern names.
@@ -65,9 +65,9 @@ impl Directory {
                 catalog: Rc::new(Catalog::new(disk, settings.whole)),
                 topic: topic.to_owned(),
                 settings: Rc::new(settings.clone()),
-                numbers: BTreeMap::new(),
-                numbered: None,
-                told: BTreeMap::new(),
+                numbers: Numbers::default(),
+                there: BTreeMap::new(),
+                listed: None,
                 owners: BTreeMap::new(),
                 said: BTreeSet::new(),
                 quiet: false,
@@ -82,7 +82,7 @@ impl Directory {
         }
     }
 
-    /// The logs there are, by number. A number depends on the name alone, so it stays the same whatever else comes and goes.
+    /// The logs there are, by number. A log keeps its number, whatever else comes and goes.
     /// A file that holds what one of `known` has read, and was only moved, makes no log; its old one goes on with it.
     pub(crate) fn logs(&mut self, known: &[Known]) -> Result<BTreeMap<u32, String>> {
         let (mut found, mut others) = (Vec::new(), Vec::new());
@@ -95,8 +95,8 @@ impl Directory {
         for file in found {
             logs.entry(self.catalog.name(&file.path).log).or_default().push(file);
         }
-        let ids: BTreeSet<u32> = known.iter().map(|one| one.id).collect();
-        let new: BTreeSet<String> = logs.keys().filter(|log| self.is_new(log, &ids)).cloned().collect();
+        self.numbers.learn(known);
+        let new: BTreeSet<String> = logs.keys().filter(|log| self.numbers.is_new(log)).cloned().collect();
         let aliases = if new.is_empty() { BTreeSet::new() } else { self.aliases(&logs, &new) };
         let mut read = Read::new(known);
         // What is left of a log under names that the pattern has not is still read to its end.
@@ -107,27 +107,21 @@ impl Directory {
         let mut numbers: BTreeMap<u32, String> = BTreeMap::new();
         let mut owners = BTreeSet::new();
         for log in logs.into_keys() {
-            let id = number(&log);
             if aliases.contains(&log) {
                 continue;
             }
             // One that was left is not new.
-            let new = self.is_new(&log, &ids);
-            if new && let Some(theirs) = self.owners_of(&log, &mut read, begun)? {
+            if new.contains(&log)
+                && let Some(theirs) = self.owners_of(&log, &mut read, begun)?
+            {
                 owners.extend(theirs);
                 continue;
             }
-            if let Some(other) =
-                numbers.insert(id, log.clone()).or_else(|| self.told.get(&id).cloned()).filter(|other| *other != log)
-            {
-                let message = format!("the files `{other}` and `{log}` have the same number; rename one of them");
-                return Err(Error::fatal("files.collision", message));
-            }
-            self.told.insert(id, log);
+            numbers.insert(self.numbers.give(&log)?, log);
         }
         // Others than those that a commit knows are read already.
         for one in known.iter().filter(|one| owners.contains(&one.label)) {
-            self.told.insert(one.id, one.label.clone());
+            self.numbers.put(one.id, one.label.clone());
             numbers.insert(one.id, one.label.clone());
         }
         self.remember(&numbers);
@@ -140,32 +134,55 @@ impl Directory {
         self
     }
 
-    /// The log of that number.
+    /// Where the log of that number begins.
+    pub(crate) fn start(&self, partition: u32) -> Position {
+        beginning(self.numbers.log(partition))
+    }
+
+    /// The log of that number, which says its name in all positions.
     pub(crate) fn log(&mut self, partition: u32) -> Result<Log> {
-        self.find(partition, None)
+        self.find(partition, None).map(Log::telling)
     }
 
     /// The log of that number; where no file has its name any more, the position says it.
     pub(crate) fn find(&mut self, partition: u32, position: Option<&Position>) -> Result<Log> {
-        if let Some(name) = self.told.get(&partition) {
-            return Ok(self.named(name));
-        }
         let places = position.and_then(|position| position.token.as_deref()).and_then(Places::read);
-        if let Some(places) = places.filter(|places| number(&places.log) == partition) {
+        if let Some(places) = places.filter(|places| numbers(&places.log).any(|number| number == partition)) {
             return Ok(self.named(&places.log));
         }
-        if !self.numbers.contains_key(&partition) && self.numbered.is_none_or(|at| at.elapsed() >= NUMBERED) {
-            let (mut found, mut others) = (Vec::new(), Vec::new());
-            self.numbered = Some(now());
-            self.walk("", (Age::Since(now()), 0), &mut found, &mut others)?;
-            let paths = found.into_iter().map(|file| file.path).chain(others);
-            let log = |path: String| self.catalog.name(&path).log;
-            self.numbers = paths.map(log).map(|log| (number(&log), log)).collect();
+        if let Some(name) = self.numbers.log(partition) {
+            return Ok(self.named(name));
         }
-        self.numbers.get(&partition).map(|log| self.named(log)).ok_or_else(|| {
-            let message = format!("no file of {} has the number {partition} any more", self.topic);
-            Error::retriable("files.missing", message)
-        })
+        if !self.there.contains_key(&partition) && self.listed.is_none_or(|at| at.elapsed() >= LISTED) {
+            self.list()?;
+        }
+        match self.there.get(&partition).map(Vec::as_slice) {
+            Some([log]) => Ok(self.named(log)),
+            Some([log, other, ..]) => {
+                let message = format!(
+                    "the files `{log}` and `{other}` have the same number, and the position does not say which of them it is of; rename one of them"
+                );
+                Err(Error::fatal("files.collision", message))
+            }
+            _ => {
+                let message = format!("no file of {} has the number {partition} any more", self.topic);
+                Err(Error::retriable("files.missing", message))
+            }
+        }
+    }
+
+    /// Looks for the names of all logs.
+    fn list(&mut self) -> Result<()> {
+        let (mut found, mut others) = (Vec::new(), Vec::new());
+        self.listed = Some(now());
+        self.walk("", (Age::Since(now()), 0), &mut found, &mut others)?;
+        let paths = found.into_iter().map(|file| file.path).chain(others);
+        let logs: BTreeSet<String> = paths.map(|path| self.catalog.name(&path).log).collect();
+        self.there.clear();
+        for log in logs {
+            self.there.entry(number(&log)).or_default().push(log);
+        }
+        Ok(())
     }
 
     /// The log of that name.
@@ -255,12 +272,6 @@ impl Directory {
         let (pattern, topic) = (&self.settings.pattern, &self.topic);
         let hint = if self.settings.recursive { "" } else { "; directories below are read with `recursive: true`" };
         warn!("no file of {topic} matches the pattern `{pattern}`: {there}{hint}");
-    }
-
-    /// Whether a log was not told before.
-    fn is_new(&self, log: &str, known: &BTreeSet<u32>) -> bool {
-        let id = number(log);
-        !self.told.contains_key(&id) && !known.contains(&id)
     }
 
     /// Logs whose file is that of another one: by a link, or by a second name.

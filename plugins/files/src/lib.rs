@@ -3,8 +3,8 @@
 //! # What is read
 //!
 //! A partition is a *log*: a name under which lines are written, and the files that these lines are moved to when the log is
-//! rotated (`app.log`, then `app.log.1`, `app.log-20260131`, `app.log.2.gz`). Its number and label depend on the name
-//! alone. Its offset counts the bytes that were read of all its files, the oldest first; as long as there is one file, an
+//! rotated (`app.log`, then `app.log.1`, `app.log-20260131`, `app.log.2.gz`). Its label is that name, and its number depends on
+//! it ([`numbers`]). Its offset counts the bytes that were read of all its files, the oldest first; as long as there is one file, an
 //! offset is a place in it.
 //!
 //! # How a file is known
@@ -51,6 +51,7 @@ mod listing;
 mod log;
 mod mark;
 mod names;
+mod numbers;
 mod open_files;
 mod read;
 mod reading;
@@ -85,7 +86,7 @@ impl SharedSource for Files {
 
     fn resolve(&mut self, partition: u32, at: Criteria, _timeout: Duration) -> Result<Option<Position>> {
         Ok(match at {
-            Criteria::Earliest => Some(Position::at(0)),
+            Criteria::Earliest => Some(self.0.start(partition)),
             Criteria::AtOffset(offset) => Some(self.0.log(partition)?.at_or_after(offset)?),
             Criteria::Latest => Some(self.0.log(partition)?.end()?),
             Criteria::AtTimeMs(_) => None,

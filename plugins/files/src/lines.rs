@@ -55,6 +55,11 @@ impl Lines {
                 left.messages = left.messages.saturating_sub(messages.len());
                 left.bytes = left.bytes.saturating_sub(messages.bytes());
             }
+            // Of one that has ended nothing is asked any more, and its position says all.
+            if fetched.as_ref().is_ok_and(|one| one.progress == Progress::Ended) {
+                self.logs.remove(partition);
+                self.open.remove(*partition);
+            }
             any |= fetched.as_ref().map_or(true, |one| says(one, start));
             answers.push((*partition, fetched));
         }

@@ -124,7 +124,19 @@ fn width(name: &[u8], at: usize) -> usize {
 /// The number of the log of that name: FNV-1a, folded to 32 bits. It depends on the name alone, so it stays the same
 /// whatever else comes and goes.
 pub(crate) fn number(log: &str) -> u32 {
-    let hash = hash(log.as_bytes());
+    folded(hash(log.as_bytes()))
+}
+
+/// The numbers that the log of that name may have: its own, and those that it has where others have that.
+pub(crate) fn numbers(log: &str) -> impl Iterator<Item = u32> {
+    let further = |nth: u8| hash(&[log.as_bytes(), &[0, nth]].concat());
+    std::iter::once(number(log)).chain((1..=NUMBERS).map(move |nth| folded(further(nth))))
+}
+
+/// Numbers that a name has beside its own.
+const NUMBERS: u8 = 8;
+
+fn folded(hash: u64) -> u32 {
     (hash ^ (hash >> 32)) as u32
 }
 

@@ -29,7 +29,8 @@ impl OpenFiles {
         }
     }
 
-    fn remove(&mut self, id: u32) {
+    /// A log has no open files any more.
+    pub(crate) fn remove(&mut self, id: u32) {
         if let Some((_, held)) = self.turns.remove(&id).and_then(|turn| self.logs.remove(&turn)) {
             self.ahead -= held;
         }

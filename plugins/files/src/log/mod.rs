@@ -19,6 +19,7 @@ use std::{
 use spout_guest::{Position, now};
 
 use self::stand::Missing;
+pub(crate) use self::stand::beginning;
 use crate::{
     Settings,
     disk::Stat,
@@ -74,6 +75,8 @@ pub(crate) struct Log {
     offset: u64,
     /// The position that stands for all this.
     last: Option<Position>,
+    /// Its positions say its name, also where there is nothing else to say.
+    tells: bool,
     /// Something was read before: files that its live one became since are read whatever their names.
     known: Option<u64>,
     looked: Option<Instant>,
@@ -124,6 +127,7 @@ impl Log {
             live: None,
             offset: 0,
             last: None,
+            tells: false,
             known: None,
             looked: None,
             scanned: None,
@@ -140,6 +144,11 @@ impl Log {
         }
     }
 
+    /// The same, and its positions say its name from the beginning.
+    pub(crate) fn telling(self) -> Self {
+        Self { tells: true, ..self }
+    }
+
     /// What stands for the place where this is now.
     pub(crate) fn position(&mut self) -> Position {
         let open = self.readings.iter().filter(|one| one.at() > 0 || self.is_kept_blank(one)).map(|one| {
@@ -151,7 +160,7 @@ impl Log {
         });
         let open: Vec<Mark> = open.chain(self.blanks.iter().cloned()).collect();
         let closed: Vec<Mark> = self.closed.iter().map(|one| one.mark.clone()).collect();
-        let told = self.offset > 0 || !open.is_empty() || !closed.is_empty();
+        let told = self.tells || self.offset > 0 || !open.is_empty() || !closed.is_empty();
         let token = told.then(|| Places { log: self.family.log.clone(), open, closed }.write());
         let position = Position { offset: self.offset, token };
         self.last = Some(position.clone());

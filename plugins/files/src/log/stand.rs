@@ -95,6 +95,7 @@ impl Log {
     /// between two names: it is looked for again a little later.
     pub(super) fn stand_at(&mut self, start: &Position) -> Result<bool> {
         let Some(token) = &start.token else { return self.stand_at_offset(start.offset).map(|()| true) };
+        self.tells = true;
         let (tries, marks) = match self.missing.take().filter(|missing| missing.start == *start) {
             Some(missing) if missing.tried.elapsed() < self.tempo.look => {
                 self.missing = Some(missing);
@@ -220,7 +221,7 @@ impl Log {
         if left > 0 {
             // Beyond what there is: what a file has there, nobody can say.
             let latest = self.end()?;
-            let earliest = Position { offset: 0, token: None };
+            let earliest = beginning(self.tells.then_some(self.family.log.as_str()));
             return Err(Error::OutOfRange { earliest, latest });
         }
         Ok(())
@@ -238,6 +239,12 @@ impl Log {
         self.readings.push(resumed.map_err(|error| unreadable(&member.path, &error))?);
         Ok(())
     }
+}
+
+/// The beginning of a log, with its name if that has to be said.
+pub(crate) fn beginning(log: Option<&str>) -> Position {
+    let places = log.map(|log| Places { log: log.to_owned(), ..Places::default() });
+    Position { offset: 0, token: places.map(|places| places.write()) }
 }
 
 /// Unpacks up to `place`, however long it takes.

@@ -21,7 +21,7 @@ impl Host {
         let mut source = Files::open(&place.topic(), place.settings.clone()).unwrap();
         let partitions = source.partitions(&[], Duration::ZERO).unwrap();
         let reader = Files::open(&place.topic(), place.settings.clone()).unwrap().into_reader().unwrap();
-        let next = partitions.iter().map(|one| (one.id, Position::at(0))).collect();
+        let next = partitions.iter().map(|one| (one.id, beginning(&mut source, one.id))).collect();
         let labels = partitions.into_iter().map(|one| (one.id, one.label)).collect();
         Self { reader, next, labels }
     }
@@ -263,4 +263,47 @@ fn logs_are_listed_again_without_asking_about_each() {
     println!("with new ones: {:?}, {} opened", begun.elapsed(), asked.opens.get());
     assert_eq!(logs.len(), FILES + 2);
     assert!(logs.iter().any(|log| log == "new.log") && !logs.iter().any(|log| log == "moved.log"));
+}
+
+#[test]
+fn logs_whose_names_give_the_same_number_are_both_read() {
+    let sorted = |mut lines: Vec<String>| {
+        lines.sort_unstable();
+        lines
+    };
+    for [first, later] in [TWINS, [TWINS[1], TWINS[0]]] {
+        let mut place = Place::following("*.ndjson");
+        place.append(first, "a\n");
+        assert_eq!(place.run().unwrap(), ["a"]);
+        place.append(later, "b\n");
+        place.append(first, "c\n");
+        assert_eq!(sorted(place.run().unwrap()), ["b", "c"]);
+        place.append(later, "d\n");
+        place.append(first, "e\n");
+        assert_eq!(sorted(place.run().unwrap()), ["d", "e"]);
+        // The one that stays keeps its number, and that it has read.
+        fs::remove_file(place.path(first)).unwrap();
+        place.append(later, "f\n");
+        assert_eq!(place.run().unwrap(), ["f"]);
+        assert_eq!(place.known.len(), 2);
+        assert!(place.known.iter().all(|one| (one.id == number(first)) == (one.label == first)), "{:?}", place.known);
+    }
+    // Both at once, empty at first, in one reader.
+    let place = Place::following("*.ndjson");
+    TWINS.iter().for_each(|name| place.append(name, ""));
+    let mut host = Host::new(&place);
+    assert!(host.rest().values().all(Vec::is_empty));
+    TWINS.iter().for_each(|name| place.append(name, format!("{name}\n")));
+    let (begun, mut all) = (Instant::now(), BTreeMap::<String, Vec<String>>::new());
+    while all.values().map(Vec::len).sum::<usize>() < 2 {
+        assert!(begun.elapsed() < PATIENT.timeout, "{all:?}");
+        host.rest().into_iter().for_each(|(log, lines)| all.entry(log).or_default().extend(lines));
+    }
+    assert!(all.iter().all(|(log, lines)| *lines == [log.as_str()]), "{all:?}");
+    // A position of before they were told apart does not say which is meant, and nothing is guessed.
+    let error = one(&mut host.reader, number("a"), Position::at(0)).unwrap_err().to_string();
+    assert!(error.contains("any more"), "{error}");
+    let mut reader = Files::open(&place.topic(), place.settings.clone()).unwrap().into_reader().unwrap();
+    let error = one(&mut reader, number(TWINS[0]), Position::at(0)).unwrap_err().to_string();
+    assert!(error.contains("have the same number"), "{error}");
 }
