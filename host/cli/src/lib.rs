@@ -94,7 +94,7 @@ mod update;
 mod upgrade;
 mod wait;
 
-use std::{process::ExitCode, time::Duration};
+use std::{env, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, error::ErrorKind};
@@ -275,6 +275,9 @@ fn refused(error: &clap::Error) -> ExitCode {
 /// How long a thread is kept that has nothing to do.
 const IDLE: Duration = Duration::from_millis(100);
 
+/// Says how many threads compute, where that is not as many as there are cores.
+const THREADS: &str = "TOKIO_WORKER_THREADS";
+
 /// Threads that may block at a time.
 const BLOCKED: usize = 2048;
 
@@ -289,6 +292,10 @@ fn start(cli: Cli) -> Result<()> {
     // Threads that block are many for a moment only; those that hang in a file of a plugin are as many as its quota allows.
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().thread_keep_alive(IDLE).max_blocking_threads(BLOCKED);
+    // While one computes, such as a plugin, another hears what other processes say, also where there is one core.
+    if std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1) && env::var_os(THREADS).is_none() {
+        runtime.worker_threads(2);
+    }
     let runtime = runtime.build().map_err(|source| Error::Runtime { source })?;
     let outcome = runtime.block_on(run(cli));
     // A read that hangs in a plugin or on a disk must not keep a finished command from ending.

@@ -3,7 +3,7 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -31,6 +31,8 @@ struct All {
     partitions: BTreeMap<PartitionId, Standing>,
     /// What is in the way of a source as a whole, by producer.
     sources: BTreeMap<u16, Trouble>,
+    /// Partitions about which another process does not know the latest.
+    changed: BTreeSet<PartitionId>,
 }
 
 /// How one partition stands.
@@ -174,7 +176,10 @@ impl Standings {
             fetched: start.offset,
             ..Standing::default()
         };
-        self.with(|all| all.partitions.insert(found.partition, standing));
+        self.with(|all| {
+            all.changed.insert(found.partition);
+            all.partitions.insert(found.partition, standing);
+        });
     }
 
     /// A partition was asked.
@@ -189,12 +194,16 @@ impl Standings {
         });
     }
 
-    /// How each partition stands, to be told to another process.
+    /// How each partition stands that has changed since this was asked last, to be told to another process.
     #[must_use]
     pub fn told(&self) -> Vec<Elsewhere> {
-        self.each(|(&partition, standing)| {
-            let Standing { fetched, end, newest_ms, progress, .. } = *standing;
-            Elsewhere { partition, fetched, end, newest_ms, progress, trouble: standing.trouble.clone() }
+        self.with(|All { partitions, changed, .. }| {
+            let told = std::mem::take(changed).into_iter().filter_map(|partition| {
+                let standing = partitions.get(&partition)?;
+                let Standing { fetched, end, newest_ms, progress, .. } = *standing;
+                Some(Elsewhere { partition, fetched, end, newest_ms, progress, trouble: standing.trouble.clone() })
+            });
+            told.collect()
         })
     }
 
@@ -254,7 +263,10 @@ impl Standings {
     }
 
     fn change(&self, partition: PartitionId, change: impl FnOnce(&mut Standing)) {
-        self.with(|all| change(all.partitions.entry(partition).or_default()));
+        self.with(|all| {
+            all.changed.insert(partition);
+            change(all.partitions.entry(partition).or_default());
+        });
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut All) -> T) -> T {
@@ -322,6 +334,10 @@ mod tests {
         let (here, there) = (&standings.partitions()[&3.into()], &told[&3.into()]);
         assert_eq!((&here.progress, &here.trouble), (&there.progress, &there.trouble));
         assert!(there.progress.is_some() && there.trouble.is_some());
+        assert!(standings.told().is_empty(), "what was told is not told again");
+        standings.of_producer(0).answers(3);
+        let told = standings.told();
+        assert!(told.len() == 1 && told[0].trouble.is_none(), "{told:?}");
     }
 
     #[test]

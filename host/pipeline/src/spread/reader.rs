@@ -102,7 +102,7 @@ impl Reader {
     /// Begins a task: its new partitions are read too, and the source is told what is durable.
     pub(super) async fn begin(&mut self, task: &TaskHead) -> Result<(), Error> {
         self.whole = false;
-        self.durable(task.partitions.iter().filter_map(|one| Some((one.partition, one.durable.as_ref()?))));
+        self.durable(task.partitions.iter().filter_map(|one| Some((one.partition, one.durable()?))));
         for assigned in &task.partitions {
             if !self.at.contains_key(&assigned.partition) {
                 self.add(assigned.into(), &task.readers).await?;

@@ -13,7 +13,7 @@ use spout_repo::Prepared;
 use super::super::{members::Done, totals::Reason};
 
 /// Version of these words. A worker does no task of another version.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// What a worker is to do until it is told to cut.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -140,9 +140,28 @@ pub(super) struct Assigned {
     pub(super) committed: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) passing: Vec<Passing>,
-    /// Everything before is durable, which the source is to be told.
+    /// Everything before is durable, which the source is to be told: before this, or before where its reading goes on, which is not
+    /// said twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) durable: Option<Position>,
+    pub(super) durable: Option<Durable>,
+}
+
+/// Up to where a partition is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Durable {
+    Here,
+    At(Position),
+}
+
+impl Assigned {
+    /// Where everything before is durable.
+    pub(super) fn durable(&self) -> Option<&Position> {
+        match self.durable.as_ref()? {
+            Durable::Here => Some(&self.at),
+            Durable::At(position) => Some(position),
+        }
+    }
 }
 
 impl From<&Assigned> for Found {

@@ -10,7 +10,7 @@ use crate::spread::{
     assign::assign,
     exchange::Exchange,
     job::Running,
-    words::{Assigned, TaskHead, frame},
+    words::{Assigned, Durable, TaskHead, frame},
 };
 
 impl Spread {
@@ -79,7 +79,10 @@ impl Spread {
                 at: at.clone(),
                 committed: found.committed,
                 passing: found.passing.clone(),
-                durable: durable.clone(),
+                durable: durable.as_ref().map(|up_to| match up_to == at {
+                    true => Durable::Here,
+                    false => Durable::At(up_to.clone()),
+                }),
             });
         }
         let readers = by_member.len();

@@ -104,6 +104,8 @@ impl Lister {
         let told = told.map_err(|source| self.failed("listing partitions", None, source))?;
         let (mut found, mut seen) = (Vec::new(), self.seen.clone());
         for info in told {
+            // Of many, others have their turn meanwhile.
+            tokio::task::consume_budget().await;
             match seen.get(&info.id) {
                 Some(label) if *label == info.label => continue,
                 Some(label) => return Err(self.ambiguous(info.id, label, &info.label)),
