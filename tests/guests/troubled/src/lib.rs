@@ -29,13 +29,25 @@ struct Settings {}
 const FIRST_MS: i64 = 1_767_225_600_000;
 
 #[derive(Clone)]
-struct Script(String);
+struct Script {
+    topic: String,
+    text: String,
+}
 
 impl Script {
-    /// The words of all lines, as they are now.
+    fn of(topic: &str) -> Self {
+        Self { topic: topic.to_owned(), text: String::new() }
+    }
+
+    /// As it is now. A call looks once: what it says of a partition belongs together.
+    fn now(&self) -> Self {
+        let text = fs::read_to_string(format!("/{}/script", self.topic)).unwrap_or_default();
+        Self { text, ..self.clone() }
+    }
+
+    /// The words of all lines.
     fn lines(&self) -> Vec<Vec<String>> {
-        let text = fs::read_to_string(format!("/{}/script", self.0)).unwrap_or_default();
-        text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+        self.text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     }
 
     /// The words behind `begin`, of every line that begins so.
@@ -54,7 +66,7 @@ impl Script {
 
     #[expect(clippy::expect_used, reason = "it is to crash")]
     fn append(&self, file: &str, line: &str) -> usize {
-        let path = format!("/{}/{file}", self.0);
+        let path = format!("/{}/{file}", self.topic);
         let mut open = fs::OpenOptions::new().create(true).append(true).open(&path).expect("a granted directory");
         writeln!(open, "{line}").expect("room");
         fs::read_to_string(&path).map_or(0, |text| text.lines().count())
@@ -68,7 +80,7 @@ impl Script {
                 Some(deed @ ("hang" | "crash")) => {
                     let most = words.get(1).and_then(|most| most.parse().ok()).unwrap_or(usize::MAX);
                     let file = format!("{call}-{deed}");
-                    let done = fs::read_to_string(format!("/{}/{file}", self.0)).unwrap_or_default();
+                    let done = fs::read_to_string(format!("/{}/{file}", self.topic)).unwrap_or_default();
                     if done.lines().count() < most {
                         self.append(&file, "x");
                         assert!(deed == "hang", "as ordered");
@@ -102,22 +114,24 @@ impl Source for Troubled {
     type Reader = One;
 
     fn open(topic: &str, _: Settings) -> Result<Self> {
-        Ok(Self(Script(topic.to_owned())))
+        Ok(Self(Script::of(topic)))
     }
 
     fn partitions(&mut self, _: &[Known], _: Duration) -> Result<Vec<Partition>> {
-        self.0.act("list")?;
+        let script = self.0.now();
+        script.act("list")?;
         let one = |words: Vec<String>| {
             let id: u32 = words.first()?.parse().ok()?;
             let label = words.get(3).cloned().unwrap_or_else(|| format!("p{id}"));
-            Some(Partition { id, label, ended: self.0.has("ended", id, None) })
+            Some(Partition { id, label, ended: script.has("ended", id, None) })
         };
-        Ok(self.0.behind(&["partition"]).into_iter().filter_map(one).collect())
+        Ok(script.behind(&["partition"]).into_iter().filter_map(one).collect())
     }
 
     fn resolve(&mut self, partition: u32, at: Criteria, _: Duration) -> Result<Option<Position>> {
-        self.0.act("list")?;
-        let Some((earliest, latest)) = self.0.range(partition) else { return Ok(None) };
+        let script = self.0.now();
+        script.act("list")?;
+        let Some((earliest, latest)) = script.range(partition) else { return Ok(None) };
         Ok(match at {
             Criteria::Earliest => Some(Position::at(earliest)),
             Criteria::Latest => Some(Position::at(latest)),
@@ -139,7 +153,7 @@ struct One {
 impl Reader for One {
     #[expect(clippy::panic, reason = "it is to crash")]
     fn fetch(&mut self, start: Position, limits: Limits) -> Result<Fetched> {
-        let (script, partition) = (&self.script, self.partition);
+        let (script, partition) = (self.script.now(), self.partition);
         script.act("fetch")?;
         if script.has("down", partition, None) {
             return Err(Error::retriable("troubled.down", format!("partition {partition} is down")));
