@@ -86,6 +86,9 @@ pub(crate) fn distributed(
     let most = peers.0.len();
     let (pieces, shares) = (plans.pieces, plans.shares);
     let config = session.config().get_or_insert_default();
+    // Where a leader has one core, its plan would have nothing in it that can be shared.
+    let parts = &mut config.options_mut().execution.target_partitions;
+    *parts = (*parts).max(most).max(2);
     config.set_distributed_user_codec(TaskCodec);
     plans.open(config);
     config.set_distributed_worker_resolver(peers.clone());
