@@ -4,7 +4,8 @@
 //! members of its fleet do them, itself among them ([`Team`]). A part only reads, or writes what no record names, so that one whose member
 //! is lost is given to another. What members say is compared with what they were asked, and the leader alone prints, repairs and commits.
 //!
-//! [`Bulk`] does the parts in a member, and a [`query`] says there what a scan reads; what is no part of bulk work it hands on to who does the tasks of pipelines.
+//! [`Bulk`] does the parts in a member; what is no part of bulk work it hands on to who does the tasks of pipelines. The plan of a query is
+//! the engine's to cut and to share, and [`query`] says what its scans read.
 //!
 //! **Invariant**: nobody but the leader makes a record, and what a part reads or writes is in the store that the member was started with.
 

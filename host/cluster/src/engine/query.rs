@@ -137,3 +137,27 @@ impl ChannelResolver for Members {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_with_one_core_has_something_to_share() {
+        let plans = Plans {
+            codec: Arc::new(TaskCodec),
+            functions: |_| Ok(()),
+            pieces: |_| None,
+            shares: |_, _| None,
+            may_run: |_| false,
+        };
+        let check = |own: usize, expected: usize| {
+            let config = SessionConfig::new().with_target_partitions(own);
+            let session = SessionStateBuilder::new().with_config(config);
+            let mut shared = distributed(session, &plans, &BTreeMap::new());
+            assert_eq!(shared.config().as_ref().map(SessionConfig::target_partitions), Some(expected));
+        };
+        check(1, 2);
+        check(8, 8);
+    }
+}

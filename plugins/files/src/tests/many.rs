@@ -307,3 +307,12 @@ fn logs_whose_names_give_the_same_number_are_both_read() {
     let error = one(&mut reader, number(TWINS[0]), Position::at(0)).unwrap_err().to_string();
     assert!(error.contains("have the same number"), "{error}");
 }
+
+#[test]
+fn a_log_that_has_ended_is_not_kept() {
+    let place = Place::ending("*");
+    (0..20).for_each(|n| place.append(&format!("f{n}.log"), lines_of(n).join("\n") + "\n"));
+    let mut host = Host::new(&place);
+    assert_eq!(host.rest().len(), 20);
+    assert!(host.reader.logs.is_empty(), "{} are kept", host.reader.logs.len());
+}

@@ -79,10 +79,9 @@ impl Spread {
                 at: at.clone(),
                 committed: found.committed,
                 passing: found.passing.clone(),
-                durable: durable.as_ref().map(|up_to| match up_to == at {
-                    true => Durable::Here,
-                    false => Durable::At(up_to.clone()),
-                }),
+                durable: durable
+                    .as_ref()
+                    .map(|up_to| if up_to == at { Durable::Here } else { Durable::At(up_to.clone()) }),
             });
         }
         let readers = by_member.len();
